@@ -1,0 +1,98 @@
+"""Millstream: PySpark's streaming programs in plain Python."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from millstream.version import __version__
+
+if TYPE_CHECKING:
+    from millstream.accumulators import Accumulator, AccumulatorParam
+    from millstream.broadcast import Broadcast
+    from millstream.conf import SparkConf
+    from millstream.context import SparkContext
+    from millstream.files import SparkFiles
+    from millstream.profiler import BasicProfiler, Profiler
+    from millstream.rdd import RDD, RDDBarrier
+    from millstream.serializers import CPickleSerializer, MarshalSerializer
+    from millstream.sql import Row
+    from millstream.status import (
+        SparkExecutorInfo,
+        SparkJobInfo,
+        SparkStageInfo,
+        StatusTracker,
+    )
+    from millstream.storagelevel import StorageLevel
+    from millstream.taskcontext import (
+        BarrierTaskContext,
+        BarrierTaskInfo,
+        TaskContext,
+    )
+    from millstream.util import InheritableThread, inheritable_thread_target
+
+__all__ = [
+    "RDD",
+    "Accumulator",
+    "AccumulatorParam",
+    "BarrierTaskContext",
+    "BarrierTaskInfo",
+    "BasicProfiler",
+    "Broadcast",
+    "CPickleSerializer",
+    "InheritableThread",
+    "MarshalSerializer",
+    "Profiler",
+    "RDDBarrier",
+    "Row",
+    "SparkConf",
+    "SparkContext",
+    "SparkExecutorInfo",
+    "SparkFiles",
+    "SparkJobInfo",
+    "SparkStageInfo",
+    "StatusTracker",
+    "StorageLevel",
+    "TaskContext",
+    "__version__",
+    "inheritable_thread_target",
+]
+
+# Imported when first used: a program pays for what it touches.
+_HOMES = {
+    "Accumulator": "accumulators",
+    "AccumulatorParam": "accumulators",
+    "BarrierTaskContext": "taskcontext",
+    "BarrierTaskInfo": "taskcontext",
+    "BasicProfiler": "profiler",
+    "Broadcast": "broadcast",
+    "CPickleSerializer": "serializers",
+    "HiveContext": "sql",
+    "InheritableThread": "util",
+    "MarshalSerializer": "serializers",
+    "Profiler": "profiler",
+    "RDD": "rdd",
+    "RDDBarrier": "rdd",
+    "Row": "sql",
+    "SQLContext": "sql",
+    "SparkConf": "conf",
+    "SparkContext": "context",
+    "SparkExecutorInfo": "status",
+    "SparkFiles": "files",
+    "SparkJobInfo": "status",
+    "SparkStageInfo": "status",
+    "StatusTracker": "status",
+    "StorageLevel": "storagelevel",
+    "TaskContext": "taskcontext",
+    "inheritable_thread_target": "util",
+    "keyword_only": "util",
+    "since": "util",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        msg = f"module 'millstream' has no attribute '{name}'"
+        raise AttributeError(msg)
+    value = getattr(import_module(f"millstream.{home}"), name)
+    globals()[name] = value
+    return value

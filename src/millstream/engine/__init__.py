@@ -1,0 +1,1 @@
+"""The engine: everything below the faces; snake_case, no knowledge of PySpark's surface."""

@@ -1,0 +1,1 @@
+"""The ground: time, clock, storage, errors, configuration; imports nothing of ours."""

@@ -1,0 +1,26 @@
+"""Call sites: which line of the user's program asked for something."""
+
+import sys
+from pathlib import PurePath
+from types import FrameType
+
+_PACKAGE = str(PurePath(__file__).parents[2]) + "/"
+
+
+def is_ours(file_name: str) -> bool:
+    """Say whether a source file belongs to Millstream (its examples and demo do not)."""
+    return file_name.startswith((_PACKAGE, "<millstream"))
+
+
+def user_call_site() -> str:
+    """Return `method at file.py:12` for the call into Millstream that is under way."""
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  Public in all but name.
+    method = "call"
+    while frame is not None:
+        code = frame.f_code
+        if not is_ours(code.co_filename):
+            return f"{method} at {PurePath(code.co_filename).name}:{frame.f_lineno}"
+        if not code.co_name.startswith("<"):
+            method = code.co_name
+        frame = frame.f_back
+    return method

@@ -1,0 +1,107 @@
+"""Frames: how values and functions become bytes and come back.
+
+The only module that pickles. Data goes through plain pickle, protocol 5; functions go
+through cloudpickle, so that lambdas and what they close over travel by value.
+"""
+
+import io
+import pickle
+import zlib
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from millstream.engine.base.errors import DurabilityError, PySparkPicklingError
+
+_HEADER_BYTES = 8
+_FRAME_BYTES_MAX = 1 << 31
+
+
+def dumps(value: Any) -> bytes:
+    """Return `value` pickled; raises PySparkPicklingError naming what can't be."""
+    try:
+        return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+    except (pickle.PicklingError, TypeError, AttributeError, RecursionError):
+        # Classes and functions of the main script: only cloudpickle carries them.
+        return dumps_function(value)
+
+
+def loads(data: bytes | bytearray | memoryview) -> Any:
+    """Return the value in `data`. Never call it on bytes from a stranger."""
+    return pickle.loads(data)  # noqa: S301  Our own bytes only; see the docstring.
+
+
+def dumps_function(function: Any) -> bytes:
+    """Return `function` pickled by value, with what it closes over.
+
+    Raises:
+        PySparkPicklingError: It refers to something that can't travel; the text names it.
+    """
+    import cloudpickle  # noqa: PLC0415  Half the import time of the package.
+
+    try:
+        data: bytes = cloudpickle.dumps(function, pickle.HIGHEST_PROTOCOL)
+    except PySparkPicklingError:
+        raise
+    except Exception as error:
+        if hasattr(error, "getCondition"):
+            raise  # One of ours: it says already what is wrong (SPARK-5063).
+        what = getattr(function, "__qualname__", type(function).__name__)
+        msg = f"Could not serialize object: {type(error).__name__}: {error}"
+        raise PySparkPicklingError(
+            msg,
+            hint=f"`{what}` refers to something that can't be sent to a task, such as a "
+            "lock, socket, generator or open file; create it inside the function",
+        ) from error
+    return data
+
+
+def loads_function(data: bytes) -> Any:
+    """Return the function in `data`: a copy of its own on each call."""
+    return pickle.loads(data)  # noqa: S301  Made by `dumps_function` in this program.
+
+
+def write_frame(out: BinaryIO, payload: bytes) -> int:
+    """Append one frame: length and CRC-32 (4 bytes each, big-endian), then `payload`.
+
+    Returns:
+        The bytes written, header included.
+    """
+    header = len(payload).to_bytes(4, "big") + zlib.crc32(payload).to_bytes(4, "big")
+    out.write(header)
+    out.write(payload)
+    return _HEADER_BYTES + len(payload)
+
+
+def read_frames(source: BinaryIO, name: str) -> Iterator[bytes]:
+    """Yield the payloads of `source`, which errors call `name`.
+
+    Raises:
+        DurabilityError: A frame is cut short or its checksum doesn't match.
+    """
+    position = 0
+    while header := source.read(_HEADER_BYTES):
+        if len(header) < _HEADER_BYTES:
+            raise torn(name, position)
+        length = int.from_bytes(header[:4], "big")
+        if length > _FRAME_BYTES_MAX:
+            raise torn(name, position)
+        payload = source.read(length)
+        if len(payload) < length:
+            raise torn(name, position)
+        if zlib.crc32(payload) != int.from_bytes(header[4:], "big"):
+            msg = f"file '{name}' is damaged: the checksum at byte {position} is wrong"
+            raise DurabilityError(msg)
+        yield payload
+        position += _HEADER_BYTES + length
+
+
+def torn(name: str, position: int) -> DurabilityError:
+    """Return the error for a frame that was cut short."""
+    return DurabilityError(f"file '{name}' is damaged: cut short after byte {position}")
+
+
+def frame(payload: bytes) -> bytes:
+    """Return `payload` as one frame."""
+    out = io.BytesIO()
+    write_frame(out, payload)
+    return out.getvalue()

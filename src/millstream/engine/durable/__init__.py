@@ -1,0 +1,1 @@
+"""What outlives a task or a process: blocks, object files."""

@@ -1,0 +1,287 @@
+"""BlockStore: partitions kept in memory and on local disk, under a byte budget."""
+
+import logging
+import sys
+import threading
+import zlib
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from millstream.engine.base import frames
+from millstream.engine.base.errors import DurabilityError
+from millstream.engine.base.levels import StorageLevel
+from millstream.engine.plan.partitions import FrozenRows, freeze
+
+_log = logging.getLogger(__name__)
+
+_SAMPLE_ROWS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStatistics:
+    """What a store holds: block counts and bytes (memory bytes are estimates)."""
+
+    memory_blocks: int
+    memory_bytes: int
+    disk_blocks: int
+    disk_bytes: int
+    evicted_blocks: int
+    spilled_blocks: int
+
+
+@dataclass(slots=True)
+class _InMemory:
+    rows: FrozenRows
+    size_bytes: int
+    may_spill: bool
+    group: str
+    stored_ms: int
+
+
+@dataclass(slots=True)
+class _OnDisk:
+    path: Path
+    size_bytes: int
+    count: int
+    stored_ms: int
+
+
+class BlockStore:
+    """Blocks by id. Thread-safe.
+
+    What is over the budget goes, least recently used first: to disk where the block's
+    storage level allows it, else it is dropped (a cached partition is computed again; a
+    received block is lost, and the log says so). A block never pushes out its own group,
+    or a cached RDD larger than memory would evict itself round and round.
+    """
+
+    def __init__(
+        self, budget_bytes: int, directory: Path, *, is_compressed: bool = False
+    ) -> None:
+        """Keep at most `budget_bytes` in memory; spill to files in `directory`."""
+        self._budget_bytes = budget_bytes
+        self._directory = directory
+        self._is_compressed = is_compressed
+        self._lock = threading.RLock()  # Re-entered by finalizers on any thread.
+        self._memory: OrderedDict[str, _InMemory] = OrderedDict()
+        self._disk: dict[str, _OnDisk] = {}
+        self._used_bytes = 0
+        self._evicted = self._spilled = self._files = 0
+
+    def put(
+        self,
+        block_id: str,
+        rows: Sequence[Any],
+        level: StorageLevel,
+        *,
+        group: str = "",
+        now_ms: int = 0,
+    ) -> int:
+        """Store `rows`, which the caller must not change afterwards, at `level`.
+
+        Returns:
+            The number of rows, whether or not there was room for them.
+        """
+        frozen = freeze(rows)
+        self.put_frozen(block_id, frozen, level, group=group, now_ms=now_ms)
+        return frozen.count
+
+    def put_frozen(
+        self,
+        block_id: str,
+        frozen: FrozenRows,
+        level: StorageLevel,
+        *,
+        group: str = "",
+        now_ms: int = 0,
+    ) -> None:
+        """Store rows that are frozen already."""
+        if level.useMemory and self._put_in_memory(
+            block_id, frozen, level, group or block_id, now_ms
+        ):
+            return
+        if level.useDisk:
+            self._put_on_disk(block_id, frozen, now_ms)
+
+    def get(self, block_id: str) -> Sequence[Any] | None:
+        """Return a block's rows, safe to hand to user code, or None if it isn't here."""
+        frozen = self.get_frozen(block_id)
+        return None if frozen is None else frozen.thaw()
+
+    def get_frozen(self, block_id: str) -> FrozenRows | None:
+        """Return a block as it is kept, or None if it isn't here."""
+        with self._lock:
+            kept = self._memory.get(block_id)
+            if kept is not None:
+                self._memory.move_to_end(block_id)
+            filed = self._disk.get(block_id)
+        if kept is not None:
+            return _decompressed(kept.rows)
+        if filed is None:
+            return None
+        return self._read(block_id, filed)
+
+    def contains(self, block_id: str) -> bool:
+        """Say whether the block is here."""
+        with self._lock:
+            return block_id in self._memory or block_id in self._disk
+
+    def remove(self, block_id: str) -> None:
+        """Forget a block, if it is here."""
+        with self._lock:
+            kept = self._memory.pop(block_id, None)
+            if kept is not None:
+                self._used_bytes -= kept.size_bytes
+            filed = self._disk.pop(block_id, None)
+        if filed is not None:
+            filed.path.unlink(missing_ok=True)
+
+    def remove_all(self, block_ids: Iterable[str]) -> None:
+        """Forget several blocks."""
+        for block_id in block_ids:
+            self.remove(block_id)
+
+    def remove_older(self, before_ms: int, prefix: str) -> int:
+        """Forget blocks named `prefix`... stored before `before_ms`; return how many."""
+        with self._lock:
+            old = [
+                block_id
+                for kept in (self._memory, self._disk)
+                for block_id, block in kept.items()
+                if block.stored_ms < before_ms and block_id.startswith(prefix)
+            ]
+        self.remove_all(old)
+        return len(old)
+
+    def statistics(self) -> StoreStatistics:
+        """Return what the store holds now."""
+        with self._lock:
+            return StoreStatistics(
+                len(self._memory),
+                self._used_bytes,
+                len(self._disk),
+                sum(filed.size_bytes for filed in self._disk.values()),
+                self._evicted,
+                self._spilled,
+            )
+
+    def clear(self) -> None:
+        """Forget everything and delete the files."""
+        with self._lock:
+            self.remove_all([*self._memory, *self._disk])
+
+    def _put_in_memory(
+        self,
+        block_id: str,
+        frozen: FrozenRows,
+        level: StorageLevel,
+        group: str,
+        now_ms: int,
+    ) -> bool:
+        if self._is_compressed and not level.deserialized:
+            frozen = _compressed(frozen)
+        size_bytes = estimate_bytes(frozen)
+        with self._lock:
+            self.remove(block_id)
+            if not self._make_room(size_bytes, group):
+                return False
+            self._memory[block_id] = _InMemory(
+                frozen, size_bytes, level.useDisk, group, now_ms
+            )
+            self._used_bytes += size_bytes
+        return True
+
+    def _make_room(self, size_bytes: int, group: str) -> bool:
+        if size_bytes > self._budget_bytes:
+            return False
+        over = self._used_bytes + size_bytes - self._budget_bytes
+        if over <= 0:
+            return True
+        leaving: list[str] = []
+        for block_id, kept in self._memory.items():
+            if kept.group != group:
+                leaving.append(block_id)
+                over -= kept.size_bytes
+                if over <= 0:
+                    break
+        if over > 0:
+            return False
+        for block_id in leaving:
+            kept = self._memory.pop(block_id)
+            self._used_bytes -= kept.size_bytes
+            if kept.may_spill:
+                self._spilled += 1
+                self._put_on_disk(block_id, kept.rows, kept.stored_ms)
+                continue
+            self._evicted += 1
+            if block_id.startswith("input-"):
+                _log.warning(
+                    "a received block was evicted: its records are lost block=%s "
+                    "records=%d; use a storage level with disk or more memory "
+                    "(spark.millstream.memory)",
+                    block_id,
+                    kept.rows.count,
+                )
+        return True
+
+    def _put_on_disk(self, block_id: str, frozen: FrozenRows, now_ms: int) -> None:
+        payload = frozen.pickled
+        if payload is None:
+            payload = frames.dumps(list(frozen.thaw()))
+        with self._lock:
+            self._files += 1
+            path = self._directory / f"block-{self._files}"
+        self._directory.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(frames.frame(payload))
+        with self._lock:
+            self._disk[block_id] = _OnDisk(path, len(payload), frozen.count, now_ms)
+
+    def _read(self, block_id: str, filed: _OnDisk) -> FrozenRows | None:
+        try:
+            with filed.path.open("rb") as source:
+                payload = b"".join(frames.read_frames(source, str(filed.path)))
+        except (OSError, DurabilityError) as error:
+            _log.warning(
+                "a spilled block can't be read; it counts as missing block=%s error=%s",
+                block_id,
+                error,
+            )
+            self.remove(block_id)
+            return None
+        return _decompressed(FrozenRows(filed.count, None, payload))
+
+
+def _compressed(frozen: FrozenRows) -> FrozenRows:
+    payload = frozen.pickled or frames.dumps(list(frozen.thaw()))
+    return FrozenRows(frozen.count, None, zlib.compress(payload, 1))
+
+
+def _decompressed(frozen: FrozenRows) -> FrozenRows:
+    # zlib's first byte is `x`, a pickle's is 0x80: one look tells them apart.
+    if frozen.pickled is None or frozen.pickled[:1] != b"x":
+        return frozen
+    return FrozenRows(frozen.count, None, zlib.decompress(frozen.pickled))
+
+
+def estimate_bytes(rows: FrozenRows) -> int:
+    """Return about how many bytes `rows` take in memory, from a sample of them."""
+    if rows.pickled is not None:
+        return len(rows.pickled) + 100
+    shared = rows.shared
+    assert shared is not None, "frozen rows hold neither objects nor bytes"
+    if isinstance(shared, range) or not shared:
+        return 100
+    step = max(1, len(shared) // _SAMPLE_ROWS)
+    sample = shared[::step]
+    sampled = sum(_size_of(row, depth_left=3) for row in sample)
+    return 100 + len(shared) * 8 + sampled * len(shared) // len(sample)
+
+
+def _size_of(value: Any, depth_left: int) -> int:
+    size = sys.getsizeof(value)
+    if type(value) is tuple and depth_left:
+        size += sum(_size_of(item, depth_left - 1) for item in value)
+    return size

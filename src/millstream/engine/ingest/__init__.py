@@ -1,0 +1,1 @@
+"""From a receiver to a stored block."""

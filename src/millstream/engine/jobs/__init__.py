@@ -1,0 +1,1 @@
+"""Jobs: cut into stages, run as tasks, retried, reported."""

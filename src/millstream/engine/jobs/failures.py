@@ -1,0 +1,130 @@
+"""Failures: a task's error told in the user's terms.
+
+The user's own traceback without the engine's frames, the stage's steps by name, the
+partition, and a short form of the record.
+"""
+
+import reprlib
+import traceback
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from millstream.engine.base.call_site import is_ours
+from millstream.engine.base.errors import PySparkRuntimeError
+from millstream.engine.plan.fusion import Culprit, find_culprit
+from millstream.engine.plan.nodes import RddNode
+from millstream.engine.plan.steps import Step
+
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 120
+_short.maxlong = 60
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFailure:
+    """Why a task failed, as text and as the exception itself."""
+
+    error: BaseException
+    text: str
+
+
+def describe(
+    error: BaseException,
+    trail: list[tuple[Step, RddNode]],
+    title: str,
+    partition: int,
+) -> TaskFailure:
+    """Return what to tell about `error`, raised in a task of the stage `title`."""
+    if _is_stop_iteration(error):
+        stopped = PySparkRuntimeError(
+            "Caught StopIteration thrown from user's code; failing the task",
+            condition="STOP_ITERATION_OCCURRED",
+            hint="a function raised StopIteration, which would end the partition early; "
+            "use next(iterator, default) or catch it",
+        )
+        stopped.__cause__ = error
+        stopped.__traceback__ = error.__traceback__
+        error = stopped
+    culprit = find_culprit(error.__traceback__)
+    lines = [_user_traceback(error).rstrip()]
+    steps = [f"{step.name} ({node.call_site})" for step, node in trail]
+    where = f"  in {title}, partition {partition}"
+    if culprit is not None:
+        position = _position(culprit, trail)
+        if position is not None:
+            where = f"  in step {steps[position]}, partition {partition}"
+        where += f", record {shorten(culprit.record)}"
+    lines.append(where)
+    if len(steps) > 1:
+        lines.append(f"  steps of the stage: {' -> '.join(steps)}")
+    if culprit is not None and culprit.is_ours and _is_about_form(error):
+        lines.append(
+            "  hint: the operation needs (key, value) pairs, and this record is none"
+        )
+    strip_engine_frames(error)
+    return TaskFailure(error, "\n".join(lines))
+
+
+def shorten(value: Any) -> str:
+    """Return a short repr; one that fails is named, not raised."""
+    try:
+        return _short.repr(value)
+    except Exception as error:  # noqa: BLE001  A user's __repr__ may raise anything.
+        return f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
+
+
+def strip_engine_frames(error: BaseException) -> None:
+    """Leave only the user's frames in the traceback of `error`."""
+    kept: TracebackType | None = None
+    frames: list[TracebackType] = []
+    current = error.__traceback__
+    while current is not None:
+        if not is_ours(current.tb_frame.f_code.co_filename):
+            frames.append(current)
+        current = current.tb_next
+    for each in reversed(frames):
+        kept = TracebackType(kept, each.tb_frame, each.tb_lasti, each.tb_lineno)
+    error.__traceback__ = kept
+
+
+def _user_traceback(error: BaseException) -> str:
+    told = traceback.TracebackException.from_exception(error, compact=True)
+    waiting: list[traceback.TracebackException | None] = [told]
+    while waiting:
+        current = waiting.pop()
+        if current is None:
+            continue
+        current.stack = traceback.StackSummary.from_list(
+            [frame for frame in current.stack if not is_ours(frame.filename)]
+        )
+        waiting += [current.__cause__, current.__context__]
+    return "".join(told.format())
+
+
+def _position(culprit: Culprit, trail: list[tuple[Step, RddNode]]) -> int | None:
+    """Return where in the trail the failing step is; found by its functions."""
+    functions = culprit.functions
+    if not functions or not 0 <= culprit.step_index:
+        return None
+    if culprit.step_index == len(functions):
+        return None  # The ending: what reads the stage failed, not one of its steps.
+    for start in range(len(trail) - len(functions) + 1):
+        run = trail[start : start + len(functions)]
+        if all(step.function is f for (step, _), f in zip(run, functions, strict=True)):
+            return start + culprit.step_index
+    return None
+
+
+def _is_stop_iteration(error: BaseException) -> bool:
+    return isinstance(error, StopIteration) or (
+        isinstance(error, RuntimeError) and isinstance(error.__cause__, StopIteration)
+    )
+
+
+def _is_about_form(error: BaseException) -> bool:
+    words = str(error)
+    return isinstance(error, TypeError | ValueError | IndexError | KeyError) and any(
+        part in words
+        for part in ("unpack", "subscriptable", "index out of range", "indices")
+    )

@@ -1,0 +1,362 @@
+"""JobRun: one job from its plan to its results."""
+
+import cProfile
+import logging
+import pstats
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias, assert_never
+
+from millstream.engine.base import accumulating, frames, task_scope
+from millstream.engine.base.errors import JobCancelledError, JobFailedError
+from millstream.engine.jobs import failures
+from millstream.engine.jobs.actions import Action, Apply
+from millstream.engine.jobs.attempts import (
+    FailStage,
+    FinishStage,
+    Instruction,
+    StageAttempts,
+    StartTask,
+)
+from millstream.engine.jobs.barrier import BarrierRoom
+from millstream.engine.jobs.book import JobRecord, StageRecord
+from millstream.engine.jobs.stages import Stage, plan_stages
+from millstream.engine.jobs.tasks import (
+    MissingShuffleError,
+    Task,
+    cached_id,
+    functions_of,
+)
+from millstream.engine.plan.nodes import RddNode
+from millstream.engine.workers.in_process import Killable
+
+if TYPE_CHECKING:
+    from millstream.engine.jobs.driver import Driver
+
+_log = logging.getLogger(__name__)
+
+_STAGE_ROUNDS_MAX = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Succeeded:
+    index: int
+    value: Any
+    updates: dict[int, Any]
+    profile: pstats.Stats | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    index: int
+    attempt: int
+    failure: failures.TaskFailure
+
+
+@dataclass(frozen=True, slots=True)
+class _Missed:
+    index: int
+    node: RddNode
+
+
+@dataclass(frozen=True, slots=True)
+class _Cancelled:
+    reason: str
+
+
+_Outcome: TypeAlias = _Succeeded | _Failed | _Missed | _Cancelled
+
+
+@dataclass(slots=True)
+class JobRun:
+    """One job. `run` blocks the thread that wants the results; `cancel` is for others."""
+
+    driver: "Driver"
+    record: JobRecord
+    target: RddNode
+    action: Action
+    partitions: Sequence[int]
+    properties: dict[str, str]
+    results: dict[int, Any] = field(default_factory=dict)
+    _outcomes: "queue.SimpleQueue[_Outcome]" = field(default_factory=queue.SimpleQueue)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _running: set[Killable] = field(default_factory=set)
+    _cancelled: str | None = None
+
+    def run(self) -> list[Any]:
+        """Return one result a partition, in the order asked for.
+
+        Raises:
+            JobFailedError: A task failed too often; told with the user's traceback.
+            JobCancelledError: Somebody cancelled the job.
+            PySparkPicklingError: A function can't be pickled.
+        """
+        try:
+            return self._run_rounds()
+        except BaseException:
+            self._abandon()
+            raise
+
+    def _run_rounds(self) -> list[Any]:
+        for _ in range(_STAGE_ROUNDS_MAX):
+            stages = plan_stages(
+                self.target,
+                [part for part in self.partitions if part not in self.results],
+                is_shuffled=self.driver.shuffles.has,
+                is_cached=self._is_cached,
+            )
+            if all([self._run_stage(stage) for stage in stages]):
+                return [self.results[part] for part in self.partitions]
+        msg = (
+            f"Job aborted due to stage failure: outputs of earlier stages were lost "
+            f"{_STAGE_ROUNDS_MAX} times in a row"
+        )
+        raise JobFailedError(msg, hint="free disk or memory for shuffle data")
+
+    def cancel(self, reason: str) -> None:
+        """End the job: its thread raises JobCancelledError, its tasks are stopped."""
+        if self._cancelled is None:
+            self._outcomes.put(_Cancelled(reason))
+            self._abandon(reason)
+
+    def _abandon(self, reason: str = "abandoned") -> None:
+        """Stop the tasks that run and start no more: nobody waits for them."""
+        with self._lock:
+            self._cancelled = self._cancelled or reason
+            running = tuple(self._running)
+        for killable in running:
+            killable.kill()
+
+    def _is_cached(self, node: RddNode) -> bool:
+        contains = self.driver.blocks.contains
+        return all(contains(cached_id(node, p)) for p in range(node.partition_count))
+
+    def _run_stage(self, stage: Stage) -> bool:
+        """Run one stage; False when outputs it reads have gone missing."""
+        if stage.is_result:
+            parts = [part for part in stage.partitions if part not in self.results]
+            return self._run_tasks(stage, parts)
+        # Another job may be making the very same shuffle: wait for it, don't do it twice.
+        with self.driver.shuffles.making(stage.node):
+            return self._run_tasks(stage, self.driver.shuffles.missing(stage.node))
+
+    def _run_tasks(self, stage: Stage, partitions: Sequence[int]) -> bool:
+        if not partitions:
+            return True
+        ship_functions(stage)
+        now_ms = self.driver.clock.now_ms()
+        title = f"{self.action.name if stage.is_result else 'shuffle'} of "
+        title += f"{stage.node.title()} ({stage.node.call_site})"
+        record = self.driver.book.open_stage(
+            self.record, title, len(partitions), now_ms
+        )
+        runner = _StageRun(self, stage, record, partitions, title)
+        try:
+            return runner.run()
+        finally:
+            record.ended_ms = self.driver.clock.now_ms()
+
+    def start(self, work: Callable[[], None], *, is_alone: bool) -> None:
+        """Run one task's work on a worker, so that `cancel` reaches it."""
+        killable = Killable()
+
+        def guarded() -> None:
+            with self._lock:
+                if self._cancelled is not None:
+                    return
+                self._running.add(killable)
+            try:
+                killable.run(work)
+            finally:
+                with self._lock:
+                    self._running.discard(killable)
+
+        if is_alone:
+            self.driver.workers.run_here(guarded)
+        else:
+            self.driver.workers.submit(guarded)
+
+    def next_outcome(self) -> _Outcome:
+        """Block until a task ends or the job is cancelled."""
+        return self._outcomes.get()
+
+    def report(self, outcome: _Outcome) -> None:
+        """Take a task's outcome; called in the task's thread."""
+        self._outcomes.put(outcome)
+
+
+@dataclass(slots=True)
+class _StageRun:
+    """The tasks of one stage, attempt by attempt."""
+
+    job: JobRun
+    stage: Stage
+    record: StageRecord
+    partitions: Sequence[int]
+    title: str
+    _last_failure: dict[int, failures.TaskFailure] = field(default_factory=dict)
+    _action: bytes | None = None
+    _room: BarrierRoom | None = None
+
+    def run(self) -> bool:
+        """Return True when all is done, False when outputs to read were missing."""
+        if isinstance(self.job.action, Apply) and self.stage.is_result:
+            self._action = frames.dumps_function(self.job.action)
+        failures_max = self.job.driver.task_failures_max
+        if self.stage.is_barrier:
+            return self._run_together(failures_max)
+        return self._loop(StageAttempts(len(self.partitions), failures_max))
+
+    def _run_together(self, rounds_max: int) -> bool:
+        """Run a barrier stage: one failure fails all tasks, and all run again."""
+        driver = self.job.driver
+        with driver.barrier_turn:  # Two half-started barrier stages would wait for ever.
+            for _ in range(rounds_max - 1):
+                self._room = BarrierRoom.open(len(self.partitions), driver.slots)
+                try:
+                    return self._loop(StageAttempts(len(self.partitions), 1))
+                except JobFailedError:
+                    _log.warning("barrier stage runs again stage=%d", self.record.id)
+            self._room = BarrierRoom.open(len(self.partitions), driver.slots)
+            return self._loop(StageAttempts(len(self.partitions), 1))
+
+    def _loop(self, attempts: StageAttempts) -> bool:
+        is_alone = len(self.partitions) == 1 or self.job.driver.slots == 1
+        todo: list[Instruction] = list(reversed(attempts.start()))
+        is_missing, left = False, len(self.partitions)
+        while True:
+            while todo:
+                match todo.pop():
+                    case StartTask(index, attempt):
+                        self._start(index, attempt, is_alone=is_alone)
+                        if is_alone:
+                            break  # Hear how it went before the next one starts.
+                    case FailStage(index, count):
+                        raise self._job_failed(index, count)
+                    case FinishStage():
+                        return True
+                    case other:
+                        assert_never(other)
+            match self.job.next_outcome():
+                case _Succeeded() as done:
+                    left -= 1
+                    self.record.active_count -= 1
+                    if done.index not in attempts.succeeded:
+                        self._accept(done)
+                    todo = [*attempts.on_success(done.index), *todo]
+                case _Failed() as failed:
+                    self.record.active_count -= 1
+                    self.record.failed_count += 1
+                    self._note_failure(failed)
+                    todo = [*todo, *attempts.on_failure(failed.index)]
+                case _Missed():
+                    left -= 1
+                    self.record.active_count -= 1
+                    is_missing = True
+                case _Cancelled(reason):
+                    raise JobCancelledError(reason)
+                case outcome:
+                    assert_never(outcome)
+            if is_missing and left == 0:
+                return False
+
+    def _accept(self, done: _Succeeded) -> None:
+        job, driver = self.job, self.job.driver
+        partition = self.partitions[done.index]
+        self.record.completed_count += 1
+        accumulating.merge(done.updates)
+        if done.profile is not None:
+            driver.add_profile(self.stage.node.id, done.profile)
+        if self.stage.is_result:
+            job.results[partition] = done.value
+        else:
+            now_ms = driver.clock.now_ms()
+            driver.shuffles.add(self.stage.node, partition, done.value, now_ms)
+            driver.watch(self.stage.node)
+
+    def _note_failure(self, failed: _Failed) -> None:
+        self._last_failure[failed.index] = failed.failure
+        _log.warning(
+            "task failed job=%d stage=%d partition=%d attempt=%d error=%s",
+            self.job.record.id,
+            self.record.id,
+            self.partitions[failed.index],
+            failed.attempt,
+            type(failed.failure.error).__name__,
+        )
+
+    def _job_failed(self, index: int, count: int) -> JobFailedError:
+        failure = self._last_failure[index]
+        partition = self.partitions[index]
+        times = "1 time" if count == 1 else f"{count} times"
+        msg = (
+            f"Job aborted due to stage failure: Task {partition} in stage "
+            f"{self.record.id} ({self.title}) failed {times}, most recent failure:\n"
+            f"{failure.text}"
+        )
+        return JobFailedError(msg, user_error=failure.error)
+
+    def _start(self, index: int, attempt: int, *, is_alone: bool) -> None:
+        self.record.active_count += 1
+        self.job.start(
+            lambda: self.job.report(self._run_task(index, attempt)), is_alone=is_alone
+        )
+
+    def _run_task(self, index: int, attempt: int) -> _Outcome:
+        """Run one attempt in this thread; never raises for user code's sake."""
+        driver, partition = self.job.driver, self.partitions[index]
+        task = Task(driver.blocks, driver.shuffles, driver.clock.now_ms())
+        scope = task_scope.TaskScope(
+            stage_id=self.record.id,
+            partition_id=partition,
+            attempt_number=attempt,
+            task_attempt_id=driver.next_task_id(),
+            local_properties=self.job.properties,
+            barrier=self._room.seat(index) if self._room else None,
+        )
+        profiler = cProfile.Profile() if driver.is_profiling else None
+        with task_scope.entered(scope):
+            accumulating.start_task_accumulators()
+            try:
+                if profiler is not None:
+                    profiler.enable()
+                value = self._evaluate(task, partition)
+            except MissingShuffleError as missing:
+                return _Missed(index, missing.node)
+            except Exception as error:  # noqa: BLE001  User code raises anything.
+                failure = failures.describe(error, task.trail, self.title, partition)
+                return _Failed(index, attempt, failure)
+            finally:
+                if profiler is not None:
+                    profiler.disable()
+                updates = accumulating.take_task_updates()
+                if self._room is not None:
+                    self._room.leave(index)
+        stats = None if profiler is None else pstats.Stats(profiler)
+        return _Succeeded(index, value, updates, stats)
+
+    def _evaluate(self, task: Task, partition: int) -> Any:
+        if not self.stage.is_result:
+            return task.write_shuffle(self.stage.node, partition)
+        action = self.job.action
+        if self._action is not None:
+            action = frames.loads_function(self._action)
+        return task.run_action(self.stage.node, partition, action)
+
+
+def ship_functions(stage: Stage) -> None:
+    """Pickle the functions of every RDD in the stage that hasn't been shipped yet.
+
+    By the first job that needs them, and once: what a function closes over is what it
+    was then, as in PySpark.
+
+    Raises:
+        PySparkPicklingError: One can't be pickled; the text names it.
+    """
+    for node in stage.members:
+        if node.functions is None:
+            functions = functions_of(node)
+            if functions is not None:
+                node.functions = frames.dumps_function(functions)

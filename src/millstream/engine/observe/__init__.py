@@ -1,0 +1,1 @@
+"""What shows the engine at work; reads events, changes nothing."""

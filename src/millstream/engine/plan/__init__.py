@@ -1,0 +1,1 @@
+"""Lineage as data: nodes, steps, partitions, partitioners."""

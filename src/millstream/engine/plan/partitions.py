@@ -1,0 +1,114 @@
+"""Partitions: the records of one slice of an RDD, as rows or as columns."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from operator import itemgetter
+from typing import Any, TypeAlias
+
+from millstream.engine.base import frames
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Records as Python objects, in order; may be read once only."""
+
+    rows: Iterable[Any]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Records as columns: one sequence a field, all of one length.
+
+    With one column and `scalar`, a record is the value itself; else a tuple of a value
+    from each column.
+    """
+
+    columns: tuple[Sequence[Any], ...]
+    scalar: bool = False
+
+    def __iter__(self) -> Iterator[Any]:
+        if self.scalar:
+            return iter(self.columns[0])
+        return zip(*self.columns, strict=True)
+
+
+Partition: TypeAlias = Rows | Columns
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenRows:
+    """Rows that nobody can change: shared when immutable, else pickled.
+
+    User code gets the very objects only if no one could change them through it; anything
+    else is unpickled anew for each reader, as PySpark's serialised partitions are.
+    """
+
+    count: int
+    shared: Sequence[Any] | None
+    pickled: bytes | None
+
+    def thaw(self) -> Sequence[Any]:
+        """Return the rows, safe to hand to user code. Don't change the sequence itself."""
+        if self.shared is not None:
+            return self.shared
+        assert self.pickled is not None, "frozen rows hold neither objects nor bytes"
+        rows: list[Any] = frames.loads(self.pickled)
+        return rows
+
+    def read(self) -> Iterable[Any]:
+        """Return the rows; the contract of a source partition."""
+        return self.thaw()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FrozenRows, (self.count, self.shared, self.pickled)
+
+
+def freeze(rows: Sequence[Any]) -> FrozenRows:
+    """Return `rows` frozen. The caller must not change the sequence afterwards."""
+    if isinstance(rows, range) or is_immutable(rows):
+        return FrozenRows(len(rows), rows, None)
+    return FrozenRows(len(rows), None, frames.dumps(list(rows)))
+
+
+_ATOMS = frozenset({int, float, str, bytes, bool, complex, type(None)})
+_PAIR = 2
+
+
+def is_immutable(rows: Sequence[Any]) -> bool:
+    """Say whether no record can change: atoms, and tuples of such, nested a few deep.
+
+    Looks at the type of every value, at C speed (some 20 ns each). False may mean that it
+    was too deep to tell.
+    """
+    kinds = set(map(type, rows))
+    if kinds <= _ATOMS:
+        return True
+    if kinds != {tuple}:
+        return False
+    if set(map(len, rows)) == {_PAIR}:  # Pairs, the common case: no flattening.
+        return _are_atoms_or_tuples(rows, 0) and _are_atoms_or_tuples(rows, 1)
+    return _flat_is_immutable(rows, depth_left=4)
+
+
+def _are_atoms_or_tuples(rows: Sequence[Any], field: int) -> bool:
+    kinds = set(map(type, map(itemgetter(field), rows)))
+    if kinds <= _ATOMS:
+        return True
+    if not kinds <= _ATOMS | {tuple}:
+        return False
+    inner = [row[field] for row in rows if type(row[field]) is tuple]
+    return _flat_is_immutable(inner, depth_left=3)
+
+
+def _flat_is_immutable(tuples: Iterable[Any], depth_left: int) -> bool:
+    values = list(chain.from_iterable(tuples))
+    kinds = set(map(type, values))
+    if kinds <= _ATOMS:
+        return True
+    if depth_left == 0 or not kinds <= _ATOMS | {tuple}:
+        return False
+    return _flat_is_immutable([v for v in values if type(v) is tuple], depth_left - 1)

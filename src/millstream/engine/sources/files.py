@@ -1,0 +1,243 @@
+"""Files: paths listed, cut into splits, and read as records."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from millstream.engine.base.errors import IllegalArgumentError, SparkError
+from millstream.engine.base.storage import (
+    FileInfo,
+    Storage,
+    glob,
+    is_pattern,
+    open_storage,
+    split_path_list,
+)
+from millstream.engine.durable import object_files
+from millstream.engine.base.compression import codec_of, decompressed
+from millstream.engine.sources.text_lines import line_end_after, read_lines
+
+_SPLIT_SLOP = 1.1
+_BLOCK_BYTES = 32 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """One file to read, by the URI Spark would print."""
+
+    uri: str
+    size_bytes: int
+
+
+class InputPathError(SparkError, FileNotFoundError):
+    """An input path that doesn't exist."""
+
+
+def list_input(paths: str) -> list[InputFile]:
+    """Return the files a path expression names, in order.
+
+    A file, a directory (not its sub-directories), a pattern, or a comma-separated list of
+    such. Names that start with `_` or `.` are left out of directories and patterns.
+
+    Raises:
+        InputPathError: A path doesn't exist, or a pattern matches nothing.
+    """
+    found: list[InputFile] = []
+    for each in split_path_list(paths):
+        storage, path = open_storage(each)
+        matches = list(glob(storage, path))
+        if not matches:
+            if is_pattern(path):
+                msg = f"Input Pattern {each} matches 0 files"
+            else:
+                msg = f"Input path does not exist: {storage.uri(path)}"
+            raise InputPathError(msg, hint="check the path; it is read on this machine")
+        for match in matches:
+            found.extend(_files_of(storage, match, is_named=not is_pattern(path)))
+    return found
+
+
+def _files_of(
+    storage: Storage, match: FileInfo, *, is_named: bool
+) -> Iterator[InputFile]:
+    if match.is_dir:
+        for info in storage.list(match.path):
+            if not info.is_dir and not _is_hidden(info.name):
+                yield InputFile(storage.uri(info.path), info.size_bytes)
+    elif is_named or not _is_hidden(match.name):
+        yield InputFile(storage.uri(match.path), match.size_bytes)
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(("_", "."))
+
+
+@dataclass(frozen=True, slots=True)
+class TextSplit:
+    """The lines that begin in one byte range of a file."""
+
+    uri: str
+    start: int
+    length: int
+    size_bytes: int
+    is_text: bool = True
+
+    def read(self) -> Iterator[str | bytes]:
+        """Yield the lines; text as str, else as bytes."""
+        storage, path = open_storage(self.uri)
+        codec = codec_of(self.uri)
+        with storage.open_input(path) as source:
+            if codec is not None:
+                with decompressed(source, codec) as plain:
+                    yield from read_lines(plain, is_text=self.is_text)
+                return
+            end = self.start + self.length
+            first = 0 if self.start == 0 else line_end_after(source, self.start)
+            last = end if end >= self.size_bytes else line_end_after(source, end)
+            source.seek(first)
+            if end >= self.size_bytes:
+                yield from read_lines(source, is_text=self.is_text)
+            elif last > first:
+                yield from read_lines(
+                    source, is_text=self.is_text, length_bytes=last - first
+                )
+
+
+def plan_text_splits(
+    files: Sequence[InputFile], splits_min: int, *, is_text: bool
+) -> tuple[TextSplit, ...]:
+    """Return splits of all files: at least about `splits_min`, cut by size.
+
+    Hadoop's rule: the goal is total size / minimum, at most a block of 32 MiB; a rest of
+    up to a tenth more stays with its neighbour. Compressed files are one split each.
+    """
+    splits: list[TextSplit] = []
+    for file, start, length in _cut(files, splits_min):
+        splits.append(TextSplit(file.uri, start, length, file.size_bytes, is_text))
+    return tuple(splits)
+
+
+def _cut(
+    files: Sequence[InputFile], splits_min: int
+) -> Iterator[tuple[InputFile, int, int]]:
+    total = sum(file.size_bytes for file in files)
+    goal = max(1, min(total // max(1, splits_min), _BLOCK_BYTES))
+    for file in files:
+        if codec_of(file.uri) is not None or file.size_bytes == 0:
+            yield file, 0, file.size_bytes
+            continue
+        start = 0
+        while (file.size_bytes - start) / goal > _SPLIT_SLOP:
+            yield file, start, goal
+            start += goal
+        yield file, start, file.size_bytes - start
+
+
+@dataclass(frozen=True, slots=True)
+class WholeFiles:
+    """Several whole files: (path, content) each."""
+
+    uris: tuple[str, ...]
+    is_text: bool
+    use_unicode: bool = True
+
+    def read(self) -> Iterator[tuple[str, str | bytes]]:
+        """Yield the pairs."""
+        for uri in self.uris:
+            storage, path = open_storage(uri)
+            with (
+                storage.open_input(path) as source,
+                decompressed(source, codec_of(uri) if self.is_text else None) as plain,
+            ):
+                data = plain.read()
+            if self.is_text and self.use_unicode:
+                yield uri, data.decode("utf-8", "replace")
+            else:
+                yield uri, data
+
+
+def plan_whole_files(
+    files: Sequence[InputFile],
+    splits_min: int,
+    *,
+    is_text: bool,
+    use_unicode: bool = True,
+) -> tuple[WholeFiles, ...]:
+    """Return groups of files of about equal size, at most `splits_min` of them."""
+    if not files:
+        return ()
+    total = sum(file.size_bytes for file in files)
+    goal = max(1, -(-total // max(1, splits_min)))
+    groups: list[list[str]] = [[]]
+    filled = 0
+    for file in files:
+        if groups[-1] and filled + file.size_bytes > goal:
+            groups.append([])
+            filled = 0
+        groups[-1].append(file.uri)
+        filled += file.size_bytes
+    return tuple(WholeFiles(tuple(group), is_text, use_unicode) for group in groups)
+
+
+@dataclass(frozen=True, slots=True)
+class FixedRecords:
+    """The fixed-length records of part of a file."""
+
+    uri: str
+    start: int
+    length: int
+    record_bytes: int
+
+    def read(self) -> Iterator[bytes]:
+        """Yield the records.
+
+        Raises:
+            SparkError: The last one is too short.
+        """
+        storage, path = open_storage(self.uri)
+        with storage.open_input(path) as source:
+            source.seek(self.start)
+            left = self.length
+            while left > 0:
+                record = source.read(min(self.record_bytes, left))
+                if len(record) != self.record_bytes:
+                    msg = (
+                        "Byte array does not have correct length. "
+                        f"{len(record)} did not equal recordLength: {self.record_bytes}"
+                    )
+                    raise SparkError(msg, hint=f"check the end of {self.uri}")
+                yield record
+                left -= self.record_bytes
+
+
+def plan_fixed_records(
+    files: Sequence[InputFile], record_bytes: int, splits_min: int
+) -> tuple[FixedRecords, ...]:
+    """Return splits of whole records.
+
+    Raises:
+        IllegalArgumentError: The length isn't positive.
+    """
+    if record_bytes <= 0:
+        msg = f"recordLength must be positive, but was {record_bytes}"
+        raise IllegalArgumentError(msg)
+    total = sum(file.size_bytes for file in files)
+    goal = max(1, min(total // max(1, splits_min), _BLOCK_BYTES))
+    goal = max(record_bytes, goal // record_bytes * record_bytes)
+    return tuple(
+        FixedRecords(file.uri, start, min(goal, file.size_bytes - start), record_bytes)
+        for file in files
+        for start in range(0, file.size_bytes, goal)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectFile:
+    """The pickled records of one file of `saveAsPickleFile`."""
+
+    uri: str
+
+    def read(self) -> Iterable[Any]:
+        """Yield the records."""
+        storage, path = open_storage(self.uri)
+        return object_files.read_rows(storage, path)

@@ -1,0 +1,1 @@
+"""The control plane: graph, batches, windows, state, scheduling."""

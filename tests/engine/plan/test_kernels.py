@@ -1,0 +1,81 @@
+"""Tests of engine/plan/kernels.py."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from millstream.engine.plan.fusion import find_culprit
+from millstream.engine.plan.kernels import CoGroup, StateFunction, UpdateState, ZipRows
+
+pairs = st.lists(st.tuples(st.integers(0, 4), st.integers()), max_size=8)
+
+
+@given(pairs, pairs)
+def test_cogroup_has_every_key_of_either_side(left: list[Any], right: list[Any]) -> None:
+    """Values keep their order; a side without the key has an empty list."""
+    grouped = dict(CoGroup(2)(0, [iter(left), iter(right)]))
+
+    assert set(grouped) == {k for k, _ in left} | {k for k, _ in right}
+    for key, (mine, theirs) in grouped.items():
+        assert mine == [v for k, v in left if k == key]
+        assert theirs == [v for k, v in right if k == key]
+
+
+def test_zip_refuses_partitions_of_different_length() -> None:
+    """A missing partner is an error, not a shorter result."""
+    assert list(ZipRows()(0, [[1, 2], "ab"])) == [(1, "a"), (2, "b")]
+    with pytest.raises(ValueError, match="Can only zip"):
+        list(ZipRows()(0, [[1], "ab"]))
+
+
+states = st.dictionaries(st.integers(0, 4), st.integers())
+
+
+@given(states, pairs, st.sampled_from(StateFunction))
+def test_update_state_equals_a_plain_fold(
+    old: dict[int, int], new: list[Any], form: StateFunction
+) -> None:
+    """Every key is seen once, with its new values and old state; None removes it."""
+
+    def following(values: list[int], state: int | None) -> int | None:
+        total = sum(values) + (state or 0)
+        return None if total % 3 == 0 else total
+
+    function: Any = {
+        StateFunction.VALUES: following,
+        StateFunction.TIMED: lambda _t, _k, values, state: following(values, state),
+        StateFunction.ITERATOR: lambda rows: (
+            (k, made)
+            for k, values, state in rows
+            if (made := following(values, state)) is not None
+        ),
+    }[form]
+    updated = list(UpdateState(function, form, 7)(0, [list(old.items()), new]))
+    expected = {}
+    for key in {*old, *(k for k, _ in new)}:
+        made = following([v for k, v in new if k == key], old.get(key))
+        if made is not None:
+            expected[key] = made
+
+    assert dict(updated) == expected
+    assert len(updated) == len(expected)
+
+
+def test_the_first_initial_state_of_a_key_counts() -> None:
+    """An initial RDD may repeat keys; the first one wins."""
+    kernel = UpdateState(lambda v, s: [*v, s], first_state_only=True)
+
+    assert list(kernel(0, [[("a", 1), ("a", 2)], [("a", 9)]])) == [("a", [9, 1])]
+
+
+def test_the_key_of_a_failing_update_is_known() -> None:
+    """The culprit is the key whose update raised."""
+    with pytest.raises(ZeroDivisionError) as caught:
+        UpdateState(lambda _v, s: 1 // s)(0, [[("a", 1), ("b", 0)], []])
+
+    culprit = find_culprit(caught.value.__traceback__)
+
+    assert culprit is not None
+    assert culprit.record == "b"

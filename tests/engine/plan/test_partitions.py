@@ -1,0 +1,69 @@
+"""Tests of engine/plan/partitions.py."""
+
+import pickle
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from millstream.engine.plan.partitions import Columns, Rows, freeze, is_immutable
+
+atoms = st.one_of(st.integers(), st.text(), st.none(), st.booleans(), st.binary())
+values = st.recursive(
+    atoms, lambda v: st.one_of(st.tuples(v), st.tuples(v, v), st.lists(v)), max_leaves=6
+)
+
+
+def _can_change(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return any(map(_can_change, value))
+    return isinstance(value, list)
+
+
+@given(st.lists(values, max_size=5))
+def test_no_row_that_can_change_is_shared(rows: list[Any]) -> None:
+    """Immutability is never claimed of something mutable."""
+    if is_immutable(rows):
+        assert not any(map(_can_change, rows))
+
+
+@given(st.lists(st.tuples(st.text(), st.one_of(atoms, st.tuples(atoms, atoms)))))
+def test_pairs_of_atoms_are_shared(rows: list[Any]) -> None:
+    """The common rows, (key, value) and (key, (a, b)), need no copy."""
+    frozen = freeze(rows)
+
+    assert frozen.thaw() is rows
+    assert frozen.count == len(rows)
+
+
+@given(st.lists(values, max_size=5))
+def test_readers_get_equal_rows_and_no_way_to_change_them(rows: list[Any]) -> None:
+    """Whatever a reader does to mutable rows, the next reader sees the first state."""
+    frozen = freeze(rows)
+    before = pickle.dumps(rows)
+    for row in frozen.thaw():
+        if isinstance(row, list):
+            row.append("changed")
+
+    assert list(frozen.read()) == pickle.loads(before)
+
+
+def test_a_range_stays_a_range() -> None:
+    """Numbers that nobody wrote down take no room."""
+    assert freeze(range(10**12)).thaw() == range(10**12)
+
+
+def test_frozen_rows_pickle() -> None:
+    """They travel to other processes as they are."""
+    frozen = freeze([[1], [2]])
+
+    assert pickle.loads(pickle.dumps(frozen)).thaw() == [[1], [2]]
+
+
+def test_rows_and_columns_stand_for_the_same_records() -> None:
+    """A partition is either; a reader can't tell."""
+    assert list(Rows([(1, "a"), (2, "b")])) == list(Columns(([1, 2], ["a", "b"])))
+    assert list(Columns(([1, 2],), scalar=True)) == [1, 2]
+    with pytest.raises(ValueError, match="shorter"):
+        list(Columns(([1], [])))
