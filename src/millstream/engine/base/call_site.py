@@ -1,10 +1,14 @@
 """Call sites: which line of the user's program asked for something."""
 
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import PurePath
 from types import FrameType
 
 _PACKAGE = str(PurePath(__file__).parents[2]) + "/"
+_local = threading.local()
 
 
 def is_ours(file_name: str) -> bool:
@@ -13,14 +17,30 @@ def is_ours(file_name: str) -> bool:
 
 
 def user_call_site() -> str:
-    """Return `method at file.py:12` for the call into Millstream that is under way."""
+    """Return `method at file.py:12` for the call into Millstream that is under way.
+
+    On a thread of the engine's own it is what `on_behalf_of` says.
+    """
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  Public in all but name.
     method = "call"
     while frame is not None:
         code = frame.f_code
+        if code.co_filename == threading.__file__:
+            return getattr(_local, "site", method)
         if not is_ours(code.co_filename):
             return f"{method} at {PurePath(code.co_filename).name}:{frame.f_lineno}"
         if not code.co_name.startswith("<"):
             method = code.co_name
         frame = frame.f_back
     return method
+
+
+@contextmanager
+def on_behalf_of(site: str) -> Iterator[None]:
+    """Let what this thread makes for a while count as made at `site`."""
+    before = getattr(_local, "site", "")
+    _local.site = site
+    try:
+        yield
+    finally:
+        _local.site = before

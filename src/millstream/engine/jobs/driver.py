@@ -237,6 +237,13 @@ class Driver:
         """Cancel every running job."""
         self._cancel(lambda _: True, reason)
 
+    def cancel_batches(self) -> None:
+        """Cancel the running jobs of streaming batches: nobody waits for them."""
+        self._cancel(
+            lambda run: run.record.batch_time is not None,
+            "because the StreamingContext was stopped",
+        )
+
     def _cancel(self, chosen: Any, reason: str) -> None:
         with self._lock:
             runs = [run for run in self._runs.values() if chosen(run)]
@@ -295,6 +302,7 @@ class Driver:
         if now_ms - self._cleaned_ms >= ttl_ms // 2:
             self._cleaned_ms = now_ms
             self.blocks.remove_older(now_ms - ttl_ms, "rdd-")
+            self.blocks.remove_older(now_ms - ttl_ms, "input-")
             self.shuffles.forget_older(now_ms - ttl_ms)
 
     def _drop_blocks(self, node_id: int, partition_count: int) -> None:

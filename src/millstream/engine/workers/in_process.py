@@ -3,7 +3,8 @@
 import ctypes
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+
+from millstream.engine.base.threads import ThreadPool
 
 
 class TaskKilledError(BaseException):
@@ -72,9 +73,7 @@ class InProcessWorkers:
         """Run at most `slots` tasks at a time; threads start with the first use."""
         self.slots = slots
         self._free = threading.Semaphore(slots)
-        self._lock = threading.Lock()
-        self._pool: ThreadPoolExecutor | None = None
-        self._is_closed = False
+        self._pool = ThreadPool(slots, "millstream-task")
 
     def run_here(self, task: Callable[[], None]) -> None:
         """Run `task` in this thread as soon as a slot is free."""
@@ -83,17 +82,8 @@ class InProcessWorkers:
 
     def submit(self, task: Callable[[], None]) -> None:
         """Run `task`, which must not raise, in a worker thread; returns at once."""
-        with self._lock:
-            if self._is_closed:
-                return
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(self.slots, "millstream-task")
-            self._pool.submit(self.run_here, task)
+        self._pool.submit(lambda: self.run_here(task))
 
-    def close(self) -> None:
-        """Drop tasks that haven't begun and let the threads end."""
-        with self._lock:
-            self._is_closed = True
-            pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.shutdown(wait=True, cancel_futures=True)
+    def close(self, timeout_s: float = 5.0) -> bool:
+        """Drop tasks that haven't begun and wait for the others; False if some go on."""
+        return self._pool.close(timeout_s)

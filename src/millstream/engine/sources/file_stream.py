@@ -1,0 +1,119 @@
+"""File stream: which files of a directory belong to which batch.
+
+`FileSelection` decides, `FileMonitor` lists. A file belongs to the first batch that sees
+it, if it was modified after the stream began (or inside the remember window) and not
+after the batch's time, and isn't remembered from an earlier batch.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from millstream.engine.base.storage import FileInfo, glob, open_storage
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class FileSelection:
+    """The files of each remembered batch. A core: pure.
+
+    `began_ms` is the time before which files are old: the stream's beginning, or 0 to take
+    files that were there before.
+    """
+
+    began_ms: int
+    remember_ms: int
+    files_of_batch: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=set)
+
+    def select(self, batch_ms: int, files: Iterable[FileInfo]) -> tuple[str, ...]:
+        """Return the paths that are new in this batch, in the order given."""
+        threshold_ms = max(self.began_ms, batch_ms - self.remember_ms)
+        return tuple(
+            info.path
+            for info in files
+            if threshold_ms < info.modified_ms <= batch_ms
+            and info.path not in self.taken
+        )
+
+    def apply(self, batch_ms: int, paths: tuple[str, ...]) -> None:
+        """Remember a batch's files."""
+        self.files_of_batch[batch_ms] = paths
+        self.taken.update(paths)
+
+    def forget(self, before_ms: int) -> None:
+        """Forget batches before `before_ms`, and their files' names."""
+        for old in [t for t in self.files_of_batch if t < before_ms]:
+            self.taken.difference_update(self.files_of_batch.pop(old))
+
+    def restore(self, files_of_batch: Mapping[int, tuple[str, ...]]) -> None:
+        """Take over what a checkpoint remembered."""
+        for batch_ms, paths in files_of_batch.items():
+            self.apply(batch_ms, tuple(paths))
+
+
+class FileMonitor:
+    """Lists a directory (or those a pattern matches) and selects what is new."""
+
+    def __init__(
+        self,
+        directory: str,
+        selection: FileSelection,
+        accepts: Callable[[str], bool] | None = None,
+    ) -> None:
+        """Watch `directory`; `accepts(path)` replaces the rule that hides `.` names."""
+        self._directory = directory
+        self._selection = selection
+        self._accepts = accepts
+
+    @property
+    def remember_ms(self) -> int:
+        """How long names are remembered."""
+        return self._selection.remember_ms
+
+    def find(self, batch_ms: int) -> tuple[str, ...]:
+        """Return the URIs of the batch's files; the same again when asked again."""
+        known = self._selection.files_of_batch.get(batch_ms)
+        if known is not None:
+            return known
+        paths = self._selection.select(batch_ms, self._list())
+        self._selection.apply(batch_ms, paths)
+        return paths
+
+    def forget(self, before_ms: int) -> None:
+        """Forget batches before `before_ms`."""
+        self._selection.forget(before_ms)
+
+    def _list(self) -> list[FileInfo]:
+        storage, path = open_storage(self._directory)
+        found: list[FileInfo] = []
+        try:
+            for directory in glob(storage, path.rstrip("/") or "/"):
+                if directory.is_dir:
+                    found.extend(
+                        FileInfo(
+                            storage.uri(info.path),
+                            info.name,
+                            info.size_bytes,
+                            info.modified_ms,
+                            info.is_dir,
+                        )
+                        for info in storage.list(directory.path)
+                        if not info.is_dir and self._takes(info)
+                    )
+        except FileNotFoundError:
+            return found  # It vanished while we looked; perhaps it comes back.
+        except OSError as error:
+            _log.warning(
+                "can't list a directory; the batch gets no files of it directory=%s "
+                "error=%s",
+                self._directory,
+                error,
+            )
+        return found
+
+    def _takes(self, info: FileInfo) -> bool:
+        if self._accepts is not None:
+            return self._accepts(info.path)
+        return not info.name.startswith(".")

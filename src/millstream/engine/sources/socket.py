@@ -1,0 +1,114 @@
+"""SocketReceiver: lines, or whatever a converter makes, from a TCP connection.
+
+It is the client; the server sends. Lines end with a line feed, a carriage return, or both,
+and are UTF-8; bytes that aren't become U+FFFD.
+"""
+
+import contextlib
+import socket
+from collections.abc import Callable, Iterable
+from typing import Any, BinaryIO
+
+from millstream.engine.base.levels import StorageLevel
+from millstream.engine.ingest.receiver import Receiver
+from millstream.engine.sources.text_lines import split_lines
+
+_READ_BYTES = 1 << 18
+_CONNECT_S = 60.0
+
+Converter = Callable[[BinaryIO], Iterable[Any]]
+
+
+class SocketReceiver(Receiver[Any]):
+    """Connects to a host and port and stores what comes, until told to stop.
+
+    A refused connection, an error and the end of the stream restart it after
+    `spark.streaming.receiverRestartDelay`. Lines are stored a chunk at a time: one call,
+    not one a line.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        converter: Converter | None = None,
+        storageLevel: StorageLevel = StorageLevel.MEMORY_AND_DISK_2,  # noqa: N803
+    ) -> None:
+        """Connect to `host`:`port`; without a converter, read lines."""
+        super().__init__(storageLevel)
+        self.host = host
+        self.port = port
+        self.converter = converter
+        self._socket: socket.socket | None = None
+
+    def onStart(self) -> None:
+        """Connect and begin to read, in a thread."""
+        self._run_in_thread(self._receive, f"millstream-socket-{self.streamId}")
+
+    def onStop(self) -> None:
+        """Close the connection, which wakes the reading thread."""
+        connection, self._socket = self._socket, None
+        if connection is not None:
+            with contextlib.suppress(OSError):  # The server may have closed it first.
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_socket": None}
+
+    def _receive(self) -> None:
+        where = f"{self.host}:{self.port}"
+        try:
+            connection = socket.create_connection((self.host, self.port), _CONNECT_S)
+        except (ConnectionError, TimeoutError) as error:
+            self.restart(f"Error connecting to {where}", error)
+            return
+        except OSError as error:
+            self.stop(f"Error connecting to {where}", error)
+            return
+        connection.settimeout(None)
+        self._socket = connection
+        try:
+            if self.isStopped():
+                connection.close()
+            elif self.converter is None:
+                self._read_lines(connection)
+            else:
+                self._read_converted(connection, self.converter)
+        except Exception as error:  # noqa: BLE001  The thread's outermost frame.
+            if not self.isStopped():
+                self.restart("Error receiving data", error)
+            return
+        if not self.isStopped():
+            self.restart("Socket data stream had no more data")
+
+    def _read_lines(self, connection: socket.socket) -> None:
+        waiting: list[bytes] = []  # Parts of a line that goes on: joined once.
+        try:
+            while data := connection.recv(_READ_BYTES):
+                end = _after_last_end(data)
+                if end == 0:
+                    waiting.append(data)
+                    continue
+                waiting.append(data[:end])
+                self._store(b"".join(waiting))
+                waiting = [data[end:]] if end < len(data) else []
+        finally:
+            # A complete line must not be lost, nor the last one for want of its end.
+            if waiting and not self.isStopped():
+                self._store(b"".join(waiting))
+
+    def _store(self, data: bytes) -> None:
+        self.storeMany(split_lines(data, is_text=True))
+
+    def _read_converted(self, connection: socket.socket, converter: Converter) -> None:
+        with connection.makefile("rb") as stream:
+            for record in converter(stream):
+                if self.isStopped():
+                    return
+                self.storeMany([record])
+
+
+def _after_last_end(data: bytes) -> int:
+    newline = data.rfind(b"\n") + 1
+    return max(newline, data.rfind(b"\r", newline, len(data) - 1) + 1)

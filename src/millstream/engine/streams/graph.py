@@ -1,0 +1,151 @@
+"""DStreamGraph: the streams of a context, from inputs to outputs."""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from millstream.engine.base.errors import IllegalArgumentError, IllegalStateError
+from millstream.engine.streams.operators import OutputOperator
+from millstream.engine.streams.rdds import RddFactory
+
+if TYPE_CHECKING:
+    from millstream.engine.streams.inputs import InputOperator
+
+
+@dataclass(frozen=True, slots=True)
+class OutputJob:
+    """What one output operation does for one batch."""
+
+    name: str
+    description: str
+    run: Callable[[], None]
+
+
+class DStreamGraph:
+    """All streams of one context. Grows until the start, then only produces jobs."""
+
+    def __init__(
+        self,
+        batch_ms: int,
+        rdds: RddFactory,
+        *,
+        unpersists: bool = True,
+        has_checkpoint_dir: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Produce a batch every `batch_ms`.
+
+        Raises:
+            IllegalArgumentError: The duration isn't positive.
+        """
+        if batch_ms <= 0:
+            msg = f"batch duration must be positive, but was {batch_ms} ms"
+            raise IllegalArgumentError(msg, hint="use at least 0.001 seconds")
+        self.batch_ms = batch_ms
+        self.rdds = rdds
+        self.unpersists = unpersists
+        self.has_checkpoint_dir = has_checkpoint_dir
+        self.inputs: list[InputOperator] = []
+        self.outputs: list[OutputOperator] = []
+        self.zero_ms: int | None = None
+        self.remember_ms: int | None = None
+        self.closed_because: str | None = None
+        self._input_ids = itertools.count()
+
+    def check_may_grow(self) -> None:
+        """Refuse new streams after start or stop.
+
+        Raises:
+            IllegalStateError: The context has started or stopped.
+        """
+        if self.closed_because is not None:
+            msg = (
+                "Adding new inputs, transformations, and output operations after "
+                f"{self.closed_because} a context is not supported"
+            )
+            raise IllegalStateError(
+                msg, hint="build all streams before StreamingContext.start()"
+            )
+
+    def next_input_id(self) -> int:
+        """Return the id of the next input stream: 0, 1, 2, ..."""
+        return next(self._input_ids)
+
+    def remember(self, duration_ms: int) -> None:
+        """Keep every stream's RDDs for `duration_ms` at least; once only.
+
+        Raises:
+            IllegalArgumentError: It was called before.
+        """
+        if self.remember_ms is not None:
+            msg = (
+                "requirement failed: Remember duration already set as "
+                f"{self.remember_ms} ms. Cannot set it again."
+            )
+            raise IllegalArgumentError(msg)
+        self.remember_ms = duration_ms
+
+    def validate(self) -> None:
+        """Refuse to start without outputs.
+
+        Raises:
+            IllegalArgumentError: There is no output operation.
+        """
+        if not self.outputs:
+            msg = (
+                "requirement failed: No output operations registered, so nothing to "
+                "execute"
+            )
+            raise IllegalArgumentError(
+                msg, hint="call pprint(), foreachRDD() or saveAsTextFiles() on a stream"
+            )
+
+    def start(self, zero_ms: int) -> None:
+        """Fix the grid of batches: the first one is a batch after `zero_ms`."""
+        if self.zero_ms is not None:
+            msg = "requirement failed: DStream graph computation already started"
+            raise IllegalArgumentError(msg)
+        self.zero_ms = zero_ms
+        for output in self.outputs:
+            output.initialize(zero_ms)
+        for output in self.outputs:
+            output.remember(self.remember_ms)
+        for output in self.outputs:
+            output.validate()
+        for source in self.inputs:
+            source.start()
+
+    def stop(self) -> None:
+        """Stop the inputs."""
+        for source in self.inputs:
+            source.stop()
+
+    def generate_jobs(self, time_ms: int) -> list[OutputJob]:
+        """Return the jobs of a batch, in the order the outputs were made."""
+        jobs = []
+        for output in self.outputs:
+            run = output.job_of(time_ms)
+            if run is not None:
+                site = output.call_site
+                jobs.append(OutputJob(f"{output.name} at {_place(site)}", site, run))
+        return jobs
+
+    def clear_metadata(self, time_ms: int) -> None:
+        """Forget what no batch after `time_ms` needs."""
+        waiting = list(self.outputs)
+        seen: set[int] = set()
+        while waiting:
+            operator = waiting.pop()
+            if id(operator) not in seen:
+                seen.add(id(operator))
+                operator.clear_metadata(time_ms)
+                waiting.extend(operator.parents)  # type: ignore[arg-type]
+
+    def max_input_remember_ms(self) -> int:
+        """Return how far back any input's data may be needed."""
+        known = [each.remember_ms for each in self.inputs if each.remember_ms]
+        return max(known, default=self.batch_ms)
+
+
+def _place(site: str) -> str:
+    return site.rsplit(" at ", 1)[-1]

@@ -1,0 +1,109 @@
+"""BlockLedger: which block belongs to which batch. A core: pure.
+
+A fold of three facts: a block was received, a batch was closed over every block that
+waited, batches were forgotten. The ledger proposes a fact, somebody makes it safe, then
+the ledger is told to believe it.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedBlock:
+    """One stored block; `record_count` is None when nobody counted."""
+
+    stream_id: int
+    block_id: str
+    record_count: int | None
+    metadata: Any = None
+
+    def __post_init__(self) -> None:
+        if self.record_count is not None and self.record_count < 0:
+            msg = f"numRecords must not be negative, but was {self.record_count}"
+            raise ValueError(msg)
+
+
+@dataclass(frozen=True, slots=True)
+class BlockReceived:
+    """A block is stored and waits for a batch."""
+
+    block: ReceivedBlock
+
+
+@dataclass(frozen=True, slots=True)
+class BatchClosed:
+    """A batch owns these blocks, by stream; no batch before it gets any more."""
+
+    batch_ms: int
+    blocks: Mapping[int, tuple[ReceivedBlock, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchesForgotten:
+    """Nobody will ask for these batches again."""
+
+    batches_ms: tuple[int, ...]
+
+
+LedgerEvent: TypeAlias = BlockReceived | BatchClosed | BatchesForgotten
+
+
+@dataclass(slots=True)
+class BlockLedger:
+    """The blocks of `stream_ids`: waiting ones, and those of each closed batch."""
+
+    stream_ids: tuple[int, ...]
+    waiting: dict[int, list[ReceivedBlock]] = field(default_factory=dict)
+    batches: dict[int, Mapping[int, tuple[ReceivedBlock, ...]]] = field(
+        default_factory=dict
+    )
+    last_closed_ms: int | None = None
+
+    def close(self, batch_ms: int) -> BatchClosed | None:
+        """Propose to close a batch over all that waits; None if it isn't a new one."""
+        if self.last_closed_ms is not None and batch_ms <= self.last_closed_ms:
+            return None
+        blocks = {each: tuple(self.waiting.get(each, ())) for each in self.stream_ids}
+        return BatchClosed(batch_ms, blocks)
+
+    def forget(self, before_ms: int) -> BatchesForgotten:
+        """Propose to forget batches before `before_ms`."""
+        return BatchesForgotten(tuple(t for t in self.batches if t < before_ms))
+
+    def apply(self, event: LedgerEvent) -> None:
+        """Believe a fact."""
+        match event:
+            case BlockReceived(block):
+                self.waiting.setdefault(block.stream_id, []).append(block)
+            case BatchClosed(batch_ms, blocks):
+                for stream_id, owned in blocks.items():
+                    taken = {block.block_id for block in owned}
+                    self.waiting[stream_id] = [
+                        block
+                        for block in self.waiting.get(stream_id, [])
+                        if block.block_id not in taken
+                    ]
+                self.batches[batch_ms] = blocks
+                self.last_closed_ms = batch_ms
+            case BatchesForgotten(batches_ms):
+                for batch_ms in batches_ms:
+                    self.batches.pop(batch_ms, None)
+
+    def blocks_of(self, batch_ms: int, stream_id: int) -> tuple[ReceivedBlock, ...]:
+        """Return a batch's blocks of one stream; none for an unknown batch."""
+        return self.batches.get(batch_ms, {}).get(stream_id, ())
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether a block waits for a batch."""
+        return any(self.waiting.values())
+
+    def check(self, known: Iterable[ReceivedBlock]) -> None:
+        """Assert that every known block has one owner at most."""
+        owners = [b.block_id for blocks in self.waiting.values() for b in blocks]
+        for owned in self.batches.values():
+            owners += [b.block_id for blocks in owned.values() for b in blocks]
+        assert len(owners) == len(set(owners)), "a block has two owners"
+        assert set(owners) <= {b.block_id for b in known}, "a block came from nowhere"

@@ -1,0 +1,366 @@
+"""JobScheduler: batches generated on time, their jobs run in order."""
+
+import logging
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from millstream.engine.base.clock import Clock, SystemClock, monotonic_s
+from millstream.engine.base.config import Settings
+from millstream.engine.base.errors import OutputOperationError, SparkError
+from millstream.engine.base.properties import LocalProperties
+from millstream.engine.base.time import pretty_duration
+from millstream.engine.jobs.driver import ALL_MARKED
+from millstream.engine.jobs.failures import strip_engine_frames
+from millstream.engine.observe.listener_bus import ListenerBus
+from millstream.engine.streams.collector import CollectorPauses
+from millstream.engine.streams.events import BatchInfo
+from millstream.engine.streams.graph import DStreamGraph, OutputJob
+from millstream.engine.streams.jobset import JobSet
+from millstream.engine.base.threads import RecurringTimer, SerialLoop, ThreadPool
+from millstream.engine.streams.tracker import ReceiverTracker
+
+_log = logging.getLogger(__name__)
+
+_SLOW_BATCHES = 3
+_POOL_STOP_S = 2.0
+_GRACEFUL_POOL_STOP_S = 3600.0
+BATCH_TIME = "spark.streaming.internal.batchTime"
+OUTPUT_ID = "spark.streaming.internal.outputOpId"
+
+
+@dataclass(slots=True)
+class _Progress:
+    """Which batches wait, failed or are done; guarded by the scheduler's condition."""
+
+    pending: dict[int, JobSet] = field(default_factory=dict)
+    failed_ms: set[int] = field(default_factory=set)
+    last_processed_ms: int = -1
+    last_completed: BatchInfo | None = None
+    error: BaseException | None = None
+    error_of_batch: dict[int, BaseException] = field(default_factory=dict)
+    slow_in_a_row: int = 0
+    has_warned_slow: bool = False
+
+
+class JobScheduler:
+    """Runs one streaming context from its start to its stop.
+
+    Batches are generated on one thread, which alone touches the graph; their jobs run on
+    a pool of `spark.streaming.concurrentJobs` threads, first come, first served. An error
+    is kept for whoever waits; later batches go on.
+    """
+
+    def __init__(
+        self,
+        graph: DStreamGraph,
+        settings: Settings,
+        clock: Clock,
+        tracker: ReceiverTracker,
+        properties: LocalProperties,
+        bus: ListenerBus,
+    ) -> None:
+        """Prepare; nothing runs yet."""
+        self.graph = graph
+        self.clock = clock
+        self.tracker = tracker
+        self.bus = bus
+        self.collector = CollectorPauses(
+            settings.get_str("spark.millstream.gc") == "between-batches"
+        )
+        self._settings = settings
+        self._wall = SystemClock()
+        self._properties = properties
+        self._saved: dict[str, str] = {}
+        self._loop = SerialLoop("millstream-generator", self._report_loop_error)
+        self._timer = RecurringTimer(
+            clock, graph.batch_ms, self._on_tick, "millstream-timer"
+        )
+        self._pool = ThreadPool(
+            settings.get_int("spark.streaming.concurrentJobs"), "millstream-job"
+        )
+        self.changed = threading.Condition()
+        self._progress = _Progress()
+        self._is_stopped = False
+        self._is_started = False
+
+    # Life.
+
+    def start(self) -> None:
+        """Start receivers, then the grid of batches."""
+        self._saved = self._properties.snapshot()
+        self._is_started = True
+        self._loop.start()
+        self.tracker.start()
+        first_ms = self._timer.start_time_ms()
+        self.graph.start(first_ms - self.graph.batch_ms)
+        self.collector.start()
+        self._timer.start(first_ms)
+
+    def stop(self, *, is_graceful: bool) -> None:
+        """Stop receivers, then generating, then the jobs.
+
+        Gracefully, everything received is processed first, within
+        `spark.streaming.gracefulStopTimeout` (default ten batches).
+        """
+        if not self._is_started or self._is_stopped:
+            self._is_stopped = True
+            return
+        self.tracker.stop(is_graceful=is_graceful)
+        if is_graceful:
+            self._stop_generating_gracefully()
+        else:
+            self._timer.stop(interrupt=True)
+        self._is_stopped = not is_graceful
+        self._loop.stop()
+        self.graph.stop()
+        wait_s = _GRACEFUL_POOL_STOP_S if is_graceful else _POOL_STOP_S
+        if is_graceful:
+            self._wait_for_pending(wait_s)
+        self._is_stopped = True
+        if not self._pool.close(_POOL_STOP_S):
+            _log.warning("jobs of a stopped stream still run")
+        self.collector.stop()
+
+    def _stop_generating_gracefully(self) -> None:
+        limit_ms = self._settings.find_ms("spark.streaming.gracefulStopTimeout")
+        limit_s = (10 * self.graph.batch_ms if limit_ms is None else limit_ms) / 1000
+        begin = monotonic_s()
+
+        def left() -> float:
+            return max(0.0, limit_s - (monotonic_s() - begin))
+
+        with self.changed:
+            is_done = self.changed.wait_for(
+                lambda: not self.tracker.has_unallocated_blocks(), left()
+            )
+        if not is_done:
+            _log.warning("graceful stop: time ran out while received blocks waited")
+        last_ms = self._timer.stop(interrupt=False)
+        if not self.wait_until_processed(last_ms, left()):
+            _log.warning(
+                "graceful stop: time ran out before the last batch was processed "
+                "batch=%d limit_s=%g; raise spark.streaming.gracefulStopTimeout",
+                last_ms,
+                limit_s,
+            )
+
+    def _wait_for_pending(self, timeout_s: float) -> None:
+        with self.changed:
+            self.changed.wait_for(lambda: not self._progress.pending, timeout_s)
+
+    # Generating.
+
+    def _on_tick(self, time_ms: int) -> None:
+        self._loop.post(lambda: self.generate(time_ms))
+
+    def generate(self, time_ms: int) -> None:
+        """Make and submit the jobs of one batch; on the generator's thread."""
+        self._properties.install({**self._saved, ALL_MARKED: "true"})
+        try:
+            self.tracker.allocate_blocks_to_batch(time_ms)
+            jobs = self.graph.generate_jobs(time_ms)
+        except Exception as error:  # noqa: BLE001  User code in transform may raise.
+            strip_engine_frames(error)
+            _log.error("error generating jobs batch=%d error=%s", time_ms, error)  # noqa: TRY400
+            self._note_error(time_ms, error)
+            self._finish(time_ms)
+            return
+        self._submit(time_ms, jobs)
+
+    def _submit(self, time_ms: int, jobs: list[OutputJob]) -> None:
+        infos = {
+            source.id: info
+            for source in self.graph.inputs
+            if (info := source.info_of(time_ms)) is not None
+        }
+        job_set = JobSet(time_ms, infos, self._wall.now_ms())
+        numbered = [(job_set.add_job(job.name, job.description), job) for job in jobs]
+        if not numbered:
+            _log.info("no jobs in batch batch=%d", time_ms)
+            self._after_batch(time_ms)
+            return
+        with self.changed:
+            self._progress.pending[time_ms] = job_set
+            for event in job_set.on_submitted():
+                self.bus.post(event)
+        for output_id, job in numbered:
+            self._pool.submit(self._work(job_set, output_id, job))
+
+    # Running.
+
+    def _work(
+        self, job_set: JobSet, output_id: int, job: OutputJob
+    ) -> Callable[[], None]:
+        return lambda: self._run_job(job_set, output_id, job)
+
+    def _run_job(self, job_set: JobSet, output_id: int, job: OutputJob) -> None:
+        if self._is_stopped:
+            return
+        self._properties.install(
+            {
+                **self._saved,
+                BATCH_TIME: str(job_set.batch_ms),
+                OUTPUT_ID: str(output_id),
+                ALL_MARKED: "true",
+                "spark.job.description": (
+                    f"Streaming job from [output operation {output_id}, batch time "
+                    f"{job_set.batch_ms} ms]"
+                ),
+            }
+        )
+        with self.changed:
+            for event in job_set.on_job_started(
+                output_id, self._wall.now_ms(), self.clock.now_ms()
+            ):
+                self.bus.post(event)
+        error: BaseException | None = None
+        try:
+            job.run()
+        except Exception as raised:  # noqa: BLE001  Output functions raise anything.
+            error = raised
+        finally:
+            self._properties.install({})
+        self._on_completed(job_set, output_id, job, error)
+
+    def _on_completed(
+        self,
+        job_set: JobSet,
+        output_id: int,
+        job: OutputJob,
+        error: BaseException | None,
+    ) -> None:
+        failure = None if error is None else output_failure(error, job, job_set.batch_ms)
+        if failure is not None:
+            _log.error(
+                "error running output operation batch=%d output=%s error=%s",
+                job_set.batch_ms,
+                job.name,
+                error,
+            )
+            self._note_error(job_set.batch_ms, failure)
+        with self.changed:
+            for event in job_set.on_job_completed(
+                output_id,
+                self._wall.now_ms(),
+                self.clock.now_ms(),
+                None if failure is None else str(failure),
+            ):
+                self.bus.post(event)
+            if not job_set.is_complete:
+                return
+            info = job_set.info()
+            self._progress.pending.pop(job_set.batch_ms, None)
+            self._progress.last_completed = info
+            if job_set.has_failed:
+                self._progress.failed_ms.add(job_set.batch_ms)
+        self._warn_when_slow(info)
+        self._loop.post(lambda: self._after_batch(job_set.batch_ms))
+
+    def _after_batch(self, time_ms: int) -> None:
+        """Forget what is old; on the generator's thread, after the batch's last job."""
+        if time_ms not in self._progress.failed_ms:
+            self.graph.clear_metadata(time_ms)
+            before_ms = time_ms - self.graph.max_input_remember_ms()
+            self.tracker.forget(before_ms)
+            for source in self.graph.inputs:
+                source.forget_infos(before_ms)
+        self.collector.after_batch(len(self._progress.pending))
+        self._finish(time_ms)
+
+    def _finish(self, time_ms: int) -> None:
+        with self.changed:
+            self._progress.last_processed_ms = max(
+                self._progress.last_processed_ms, time_ms
+            )
+            self.changed.notify_all()
+
+    # Errors and waiting.
+
+    def _note_error(self, batch_ms: int, error: BaseException) -> None:
+        with self.changed:
+            self._progress.error = error
+            self._progress.error_of_batch[batch_ms] = error
+            while len(self._progress.error_of_batch) > 1000:  # noqa: PLR2004  A bound.
+                oldest = next(iter(self._progress.error_of_batch))
+                del self._progress.error_of_batch[oldest]
+            self.changed.notify_all()
+
+    def _report_loop_error(self, error: BaseException) -> None:
+        _log.error("error in the generator error=%s", error, exc_info=error)
+        with self.changed:
+            self._progress.error = error
+            self.changed.notify_all()
+
+    @property
+    def error(self) -> BaseException | None:
+        """The newest error a batch reported."""
+        return self._progress.error
+
+    def error_of(self, batch_ms: int) -> BaseException | None:
+        """Return the newest error of one batch."""
+        return self._progress.error_of_batch.get(batch_ms)
+
+    @property
+    def pending_ms(self) -> list[int]:
+        """Batches that wait or run, oldest first."""
+        with self.changed:
+            return sorted(self._progress.pending)
+
+    @property
+    def last_processed_ms(self) -> int:
+        """The newest batch that is done with, forgetting included; -1 before the first."""
+        return self._progress.last_processed_ms
+
+    def wait_until_processed(self, time_ms: int, timeout_s: float) -> bool:
+        """Block until the batch at `time_ms` is done with; False when time runs out."""
+        with self.changed:
+            return self.changed.wait_for(
+                lambda: self._progress.last_processed_ms >= time_ms
+                and not any(t <= time_ms for t in self._progress.pending),
+                timeout_s,
+            )
+
+    def _warn_when_slow(self, info: BatchInfo) -> None:
+        took, interval = info.processing_delay_ms or 0, self.graph.batch_ms
+        progress = self._progress
+        progress.slow_in_a_row = progress.slow_in_a_row + 1 if took > interval else 0
+        if progress.slow_in_a_row < _SLOW_BATCHES or progress.has_warned_slow:
+            return
+        progress.has_warned_slow = True
+        _log.warning(
+            "batches take longer than the interval: %s for a batch of %s (%.1f times); "
+            "%d batches wait. Use a longer batch duration, more partitions and slots "
+            "(local[N]), or limit the input (spark.streaming.receiver.maxRate)",
+            pretty_duration(took),
+            pretty_duration(interval),
+            took / interval,
+            len(progress.pending),
+        )
+
+
+def output_failure(
+    error: BaseException, job: OutputJob, batch_ms: int
+) -> OutputOperationError:
+    """Return the error that a failed output operation raises in who waits for it."""
+    strip_engine_frames(error)
+    text = "".join(traceback.format_exception(error)).rstrip()
+    msg = (
+        f"An exception was raised by Python:\n{text}\n"
+        f"(in output operation {job.name}, batch {batch_ms} ms)"
+    )
+    failure = OutputOperationError(msg)
+    failure.__cause__ = error
+    return failure
+
+
+def refuse_on(loop_is_current: bool) -> None:  # noqa: FBT001
+    """Refuse to stop a context from its listeners' thread.
+
+    Raises:
+        SparkError: Called there.
+    """
+    if loop_is_current:
+        msg = "Cannot stop StreamingContext within listener bus thread."
+        raise SparkError(msg, hint="stop it from another thread")

@@ -1,0 +1,624 @@
+"""StreamingContext: where a streaming program begins, starts and stops."""
+
+import atexit
+import logging
+import math
+import threading
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from enum import Enum
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+
+from millstream.engine.base.call_site import user_call_site
+from millstream.engine.base.clock import Clock, ManualClock, SystemClock, monotonic_s
+from millstream.engine.base.errors import (
+    IllegalStateError,
+    NotSerializableError,
+    PySparkTypeError,
+    PySparkValueError,
+    SparkError,
+)
+from millstream.engine.base.levels import StorageLevel
+from millstream.engine.base.storage import open_storage
+from millstream.engine.ingest.receiver import Receiver
+from millstream.engine.observe.listener_bus import ListenerBus
+from millstream.engine.sources.file_stream import FileMonitor, FileSelection
+from millstream.engine.streams.events import StreamingStarted
+from millstream.engine.streams.graph import DStreamGraph
+from millstream.engine.streams.inputs import (
+    ConstantInput,
+    FileInput,
+    InputOperator,
+    QueueInput,
+    ReceiverInput,
+)
+from millstream.engine.streams.operators import TransformedOperator, UnionOperator
+from millstream.engine.streams.scheduler import JobScheduler, refuse_on
+from millstream.engine.streams.tracker import ReceiverTracker
+from millstream.streaming import signals
+from millstream.streaming.dstream import DStream, TransformedDStream
+from millstream.streaming.listener import StreamingListener, deliver
+from millstream.streaming.util import argument_count, duration_ms
+
+if TYPE_CHECKING:
+    from millstream.context import SparkContext
+    from millstream.rdd import RDD
+
+__all__ = ["StreamingContext", "StreamingContextState"]
+
+_log = logging.getLogger(__name__)
+
+
+class StreamingContextState(Enum):
+    """Where a context is in its life."""
+
+    INITIALIZED = "INITIALIZED"
+    ACTIVE = "ACTIVE"
+    STOPPED = "STOPPED"
+
+
+class StreamingContext:
+    """The entry point of streaming; one may be active in a process.
+
+    Build streams and outputs, then `start()`; a batch runs every `batchDuration`
+    (seconds, or a Duration).
+    """
+
+    _activeContext: ClassVar["StreamingContext | None"] = None
+    _activation: ClassVar[threading.RLock] = threading.RLock()
+
+    def __init__(
+        self,
+        sparkContext: "SparkContext",
+        batchDuration: Any = None,
+        jssc: Any = None,
+        *,
+        clock: Clock | None = None,
+    ) -> None:
+        """Make a context on a SparkContext.
+
+        Raises:
+            AssertionError: There is no batch duration.
+            PySparkTypeError: An argument is of the wrong type.
+        """
+        del jssc
+        warnings.warn(
+            "DStream is deprecated as of Spark 3.4.0. Migrate to Structured Streaming.",
+            FutureWarning,
+            stacklevel=2,
+        )
+        from millstream.context import SparkContext as Context  # noqa: PLC0415
+
+        if not isinstance(sparkContext, Context):
+            msg = (
+                "StreamingContext needs a SparkContext, not "
+                f"{type(sparkContext).__name__}"
+            )
+            raise PySparkTypeError(msg)
+        assert batchDuration is not None, "StreamingContext needs a batch duration"
+        self._sc = sparkContext
+        self._driver = sparkContext._driver  # noqa: SLF001  The face beside it.
+        settings = self._driver.settings
+        self._clock = clock or self._clock_of_conf()
+        self._checkpoint_dir: str | None = None
+        self._graph = DStreamGraph(
+            duration_ms(batchDuration, "batchDuration"),
+            _Rdds(sparkContext),
+            unpersists=settings.get_bool("spark.streaming.unpersist"),
+            has_checkpoint_dir=lambda: self._driver.checkpoint_dir is not None,
+        )
+        self._bus = ListenerBus()
+        self._state = StreamingContextState.INITIALIZED
+        self._lock = threading.RLock()
+        self._scheduler: JobScheduler | None = None
+        self._started_at = ""
+        self._conf_hooks()
+
+    def _clock_of_conf(self) -> Clock:
+        name = self._driver.settings.get_str("spark.streaming.clock")
+        return ManualClock() if name.endswith("ManualClock") else SystemClock()
+
+    def _conf_hooks(self) -> None:
+        settings = self._driver.settings
+        directory = settings.find_str("spark.streaming.checkpoint.directory")
+        if directory is not None:
+            self.checkpoint(directory)
+        names = settings.find_str("spark.streaming.extraListeners") or ""
+        for name in filter(None, names.split(",")):
+            from importlib import import_module  # noqa: PLC0415  Rarely used.
+
+            module, _, cls = name.strip().rpartition(".")
+            self.addStreamingListener(getattr(import_module(module), cls)())
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        msg = (
+            "StreamingContext can't be pickled: a function refers to it. Functions of a "
+            "stream run in tasks, where there is no StreamingContext"
+        )
+        raise NotSerializableError(msg, hint="move the call out of the function")
+
+    # Making or finding one.
+
+    @classmethod
+    def getOrCreate(
+        cls, checkpointPath: str, setupFunc: Callable[[], "StreamingContext"]
+    ) -> "StreamingContext":
+        """Return a context made by `setupFunc`, which checkpoints to `checkpointPath`.
+
+        Restoring from a metadata checkpoint is not part of this version: it writes none.
+
+        Raises:
+            SparkError: The directory holds checkpoints of something else.
+        """
+        storage, path = open_storage(checkpointPath)
+        if storage.exists(path):
+            found = [
+                info.name
+                for info in storage.list(path)
+                if not info.is_dir and info.name.startswith("checkpoint-")
+            ]
+            if found:
+                msg = f"Failed to read checkpoint from directory {checkpointPath}"
+                raise SparkError(
+                    msg, hint=f"this version can't restore {found[-1]}; use a new directory"
+                )
+        made = setupFunc()
+        made.checkpoint(checkpointPath)
+        return made
+
+    @classmethod
+    def getActive(cls) -> "StreamingContext | None":
+        """Return the context that has started and not stopped, or None."""
+        with cls._activation:
+            return StreamingContext._activeContext
+
+    @classmethod
+    def getActiveOrCreate(
+        cls, checkpointPath: str | None, setupFunc: Callable[[], "StreamingContext"]
+    ) -> "StreamingContext":
+        """Return the active context, or what `getOrCreate` returns.
+
+        Raises:
+            TypeError: `setupFunc` can't be called.
+        """
+        if not callable(setupFunc):
+            msg = "setupFunc should be callable."
+            raise PySparkTypeError(msg)
+        active = cls.getActive()
+        if active is not None:
+            return active
+        if checkpointPath is None:
+            return setupFunc()
+        return cls.getOrCreate(checkpointPath, setupFunc)
+
+    # Facts and settings.
+
+    @property
+    def sparkContext(self) -> "SparkContext":
+        """The SparkContext."""
+        return self._sc
+
+    def getState(self) -> StreamingContextState:
+        """Return where the context is in its life."""
+        return self._state
+
+    def remember(self, duration: Any) -> None:
+        """Keep every stream's RDDs for `duration` at least; once only."""
+        self._graph.remember(duration_ms(duration, "duration"))
+
+    def checkpoint(self, directory: str | None) -> None:
+        """Write checkpoints below `directory`, which is made; None turns them off."""
+        if directory is None:
+            self._checkpoint_dir = None
+            self._driver.set_checkpoint_dir(None)
+            return
+        storage, path = open_storage(directory)
+        storage.make_dirs(path)
+        self._checkpoint_dir = storage.uri(path)
+        self._sc.setCheckpointDir(self._checkpoint_dir)
+
+    def addStreamingListener(self, streamingListener: StreamingListener) -> None:
+        """Call `streamingListener` for everything that happens from now on."""
+        self._bus.add(
+            id(streamingListener), lambda event: deliver(streamingListener, event)
+        )
+
+    def removeStreamingListener(self, streamingListener: StreamingListener) -> None:
+        """Call `streamingListener` no more."""
+        self._bus.remove(id(streamingListener))
+
+    # Inputs.
+
+    def _stream(self, operator: InputOperator) -> "DStream[Any]":
+        return DStream(operator, self)
+
+    def receiverStream(
+        self, receiver: Receiver[Any], kind: str = "PluggableInputDStream"
+    ) -> "DStream[Any]":
+        """Return what a receiver of your own stores."""
+        if not isinstance(receiver, Receiver):
+            msg = f"receiverStream needs a Receiver, not {type(receiver).__name__}"
+            raise PySparkTypeError(msg)
+        self._graph.check_may_grow()
+        return self._stream(ReceiverInput(self._graph, receiver, kind))
+
+    def socketTextStream(
+        self,
+        hostname: str,
+        port: int,
+        storageLevel: StorageLevel = StorageLevel.MEMORY_AND_DISK_2,
+    ) -> "DStream[str]":
+        """Return the lines a TCP server sends."""
+        return self.socketStream(hostname, port, None, storageLevel)
+
+    def socketStream(
+        self,
+        hostname: str,
+        port: int,
+        converter: Any = None,
+        storageLevel: StorageLevel = StorageLevel.MEMORY_AND_DISK_2,
+    ) -> "DStream[Any]":
+        """Return what `converter(byte stream)` yields from a TCP connection."""
+        from millstream.engine.sources.socket import SocketReceiver  # noqa: PLC0415
+
+        _check_port(port)
+        receiver = SocketReceiver(hostname, port, converter, storageLevel)
+        return self.receiverStream(receiver, "SocketInputDStream")
+
+    def rawSocketStream(
+        self,
+        hostname: str,
+        port: int,
+        storageLevel: StorageLevel = StorageLevel.MEMORY_AND_DISK_2,
+    ) -> "DStream[Any]":
+        """Return records from length-prefixed pickled blocks; trusted servers only."""
+        from millstream.engine.sources.raw_socket import (  # noqa: PLC0415
+            RawSocketReceiver,
+        )
+
+        _check_port(port)
+        receiver = RawSocketReceiver(hostname, port, storageLevel)
+        return self.receiverStream(receiver, "RawInputDStream")
+
+    def textFileStream(self, directory: str) -> "DStream[str]":
+        """Return the lines of files that appear in `directory`."""
+        return self.fileStream(directory)
+
+    def fileStream(
+        self,
+        directory: str,
+        filter: Callable[[str], bool] | None = None,  # noqa: A002  Spark's name.
+        newFilesOnly: bool = True,
+        read: Callable[[Sequence[str]], "RDD[Any]"] | None = None,
+    ) -> "DStream[Any]":
+        """Return what is in files that appear in `directory`.
+
+        `filter(path)` replaces the rule that leaves out names beginning with a dot;
+        without `newFilesOnly` files count that were modified within the remember window
+        before the start. `read(uris)` makes the RDD; lines by default.
+        """
+        self._graph.check_may_grow()
+        selection = FileSelection(
+            self._clock.now_ms() if newFilesOnly else 0, self._file_remember_ms()
+        )
+        monitor = FileMonitor(directory, selection, filter)
+        return self._stream(FileInput(self._graph, monitor, read or self._text_of))
+
+    def binaryRecordsStream(self, directory: str, recordLength: int) -> "DStream[bytes]":
+        """Return the fixed-length records of files that appear in `directory`.
+
+        Raises:
+            PySparkValueError: The length isn't positive.
+        """
+        if recordLength <= 0:
+            msg = f"recordLength must be positive, but was {recordLength}"
+            raise PySparkValueError(msg)
+
+        def read(uris: Sequence[str]) -> Any:
+            return self._sc.union(
+                [self._sc.binaryRecords(_escaped(uri), recordLength) for uri in uris]
+            )
+
+        return self.fileStream(directory, read=read)
+
+    def _text_of(self, uris: Sequence[str]) -> Any:
+        return self._sc.union([self._sc.textFile(_escaped(uri)) for uri in uris])
+
+    def _file_remember_ms(self) -> int:
+        settings = self._driver.settings
+        least = settings.find_ms("spark.streaming.fileStream.minRememberDuration")
+        if least is None:
+            least = settings.get_ms("spark.streaming.minRememberDuration")
+        batch_ms = self._graph.batch_ms
+        return batch_ms * max(1, math.ceil(least / batch_ms))
+
+    def queueStream(
+        self, rdds: Any, oneAtATime: bool = True, default: Any = None
+    ) -> "DStream[Any]":
+        """Return a stream of queued RDDs or lists, one a batch or all that wait.
+
+        A list is copied: later changes aren't seen. A `collections.deque` is live: what
+        is appended later comes in later batches.
+
+        Raises:
+            IndexError: The list is empty and there is no default.
+        """
+        self._graph.check_may_grow()
+        is_live = isinstance(rdds, deque)
+        queue = rdds if is_live else deque(map(self._as_rdd, rdds))
+        if not is_live and not queue and default is None:
+            msg = "queueStream needs at least one RDD or a default"
+            raise IndexError(msg)
+        if self._checkpoint_dir is not None:
+            _log.warning("queueStream doesn't support checkpointing")
+        default_rdd = None if default is None else self._as_rdd(default)
+        return self._stream(
+            QueueInput(
+                self._graph,
+                queue,
+                self._as_rdd,
+                one_at_a_time=oneAtATime,
+                default=default_rdd,
+                is_live=is_live,
+            )
+        )
+
+    def constantStream(self, rdd: Any) -> "DStream[Any]":
+        """Return a stream of the same RDD every batch."""
+        self._graph.check_may_grow()
+        return self._stream(ConstantInput(self._graph, self._as_rdd(rdd)))
+
+    def _as_rdd(self, item: Any) -> Any:
+        from millstream.rdd import RDD  # noqa: PLC0415  Only for the check.
+
+        if isinstance(item, RDD):
+            return item
+        if isinstance(item, Iterable):
+            rows = list(item)
+            return self._sc.parallelize(rows, None if rows else 1)
+        msg = f"queueStream needs RDDs or lists, not {type(item).__name__}"
+        raise PySparkTypeError(msg)
+
+    # Several streams.
+
+    def transform(
+        self, dstreams: "Sequence[DStream[Any]]", transformFunc: Callable[..., Any]
+    ) -> "DStream[Any]":
+        """Return a stream of `transformFunc(tuple of RDDs)`, called every batch.
+
+        Raises:
+            ValueError: There is no stream.
+        """
+        if not dstreams:
+            msg = "should have at least one DStream to transform"
+            raise PySparkValueError(msg)
+        _check_slides(dstreams)
+        takes_time = argument_count(transformFunc) == 2  # noqa: PLR2004  RDDs and time.
+
+        def function(time_ms: int, rdds: list[Any]) -> Any:
+            from millstream.streaming.util import batch_datetime  # noqa: PLC0415
+
+            if takes_time:
+                return transformFunc(tuple(rdds), batch_datetime(time_ms))
+            return transformFunc(tuple(rdds))
+
+        op = TransformedOperator(
+            self._graph,
+            [stream._operator for stream in dstreams],  # noqa: SLF001
+            function,
+            skips_none=False,
+        )
+        return TransformedDStream(op, self)
+
+    def union(self, *dstreams: "DStream[Any]") -> "DStream[Any]":
+        """Return a stream of the records of all.
+
+        Raises:
+            ValueError: There is no stream, or slide durations differ.
+        """
+        if not dstreams:
+            msg = "should have at least one DStream to union"
+            raise PySparkValueError(msg)
+        if len(dstreams) == 1:
+            return dstreams[0]
+        _check_slides(dstreams)
+        parents = [stream._operator for stream in dstreams]  # noqa: SLF001
+        return DStream(
+            UnionOperator(self._graph, parents, parents[0].slide_ms), self
+        )
+
+    # Life.
+
+    def start(self) -> None:
+        """Start; from then on nothing can be added.
+
+        Raises:
+            IllegalStateError: It was stopped, or another context is active.
+            IllegalArgumentError: There is no output, or a stream can't work as set up.
+        """
+        with StreamingContext._activation, self._lock:
+            if self._state is StreamingContextState.ACTIVE:
+                _log.warning("StreamingContext has already been started")
+                return
+            if self._state is StreamingContextState.STOPPED:
+                msg = "StreamingContext has already been stopped"
+                raise IllegalStateError(msg, hint="make a new StreamingContext")
+            self._refuse_a_second()
+            try:
+                self._start()
+            except BaseException:
+                self._shut(is_graceful=False)
+                raise
+            self._state = StreamingContextState.ACTIVE
+            StreamingContext._activeContext = self
+        self._bus.post(StreamingStarted(SystemClock().now_ms()))
+        signals.install(self._driver.settings)
+        atexit.register(self._stop_at_exit)
+
+    def _refuse_a_second(self) -> None:
+        active = StreamingContext._activeContext
+        if active is not None:
+            msg = (
+                "Only one StreamingContext may be started in this JVM. Currently running "
+                f"StreamingContext was started at {active._started_at}"  # noqa: SLF001
+            )
+            raise IllegalStateError(msg, hint="stop() the other one first")
+
+    def _start(self) -> None:
+        self._graph.validate()
+        self._started_at = user_call_site()
+        self._warn_of_one_slot()
+        self._graph.closed_because = "starting"
+        inputs = [each for each in self._graph.inputs if isinstance(each, ReceiverInput)]
+        tracker = ReceiverTracker(
+            [(each.id, each.receiver) for each in inputs],
+            settings=self._driver.settings,
+            clock=self._clock,
+            blocks=self._driver.blocks,
+            post=self._bus.post,
+        )
+        for each in inputs:
+            each.tracker = tracker
+        self._scheduler = JobScheduler(
+            self._graph,
+            self._driver.settings,
+            self._clock,
+            tracker,
+            self._driver.properties,
+            self._bus,
+        )
+        self._scheduler.start()
+
+    def _warn_of_one_slot(self) -> None:
+        has_receiver = any(isinstance(e, ReceiverInput) for e in self._graph.inputs)
+        if has_receiver and self._driver.slots == 1:
+            _log.info(
+                "a receiver and one slot: fine here, where receivers take no slots; "
+                "on a Spark cluster master=%s would process nothing",
+                self._sc.master,
+            )
+
+    def awaitTermination(self, timeout: float | None = None) -> None:
+        """Wait until the context stops, or `timeout` seconds.
+
+        Raises:
+            OutputOperationError: A batch failed; told each time again.
+        """
+        self.awaitTerminationOrTimeout(timeout)
+
+    def awaitTerminationOrTimeout(self, timeout: float | None) -> bool:
+        """Wait as `awaitTermination`; say whether the context has stopped.
+
+        Raises:
+            OutputOperationError: A batch failed; told each time again.
+        """
+        scheduler = self._scheduler
+        if scheduler is None:
+            return self._wait_until_stopped_unstarted(timeout)
+        limit_s = math.inf if timeout is None else timeout
+        begin = monotonic_s()
+        with scheduler.changed:
+            while True:
+                if scheduler.error is not None:
+                    raise scheduler.error
+                if self._state is StreamingContextState.STOPPED:
+                    return True
+                left_s = limit_s - (monotonic_s() - begin)
+                if left_s <= 0:
+                    return False
+                # Bounded, so that signals are seen on every platform.
+                scheduler.changed.wait(min(left_s, 1.0))
+
+    def _wait_until_stopped_unstarted(self, timeout: float | None) -> bool:
+        if self._state is StreamingContextState.STOPPED:
+            return True
+        msg = "awaitTermination was called before start()"
+        del timeout
+        raise IllegalStateError(msg, hint="call start() first")
+
+    def stop(
+        self,
+        stopSparkContext: bool | None = None,
+        stopGraceFully: bool = False,
+        *,
+        stopGracefully: bool = False,
+    ) -> None:
+        """Stop; gracefully, what was received is processed first. Idempotent.
+
+        Raises:
+            SparkError: Called by a streaming listener.
+        """
+        refuse_on(self._bus.is_current)
+        if stopSparkContext is None:
+            stopSparkContext = self._driver.settings.get_bool(
+                "spark.streaming.stopSparkContextByDefault"
+            )
+        with self._lock:
+            if self._state is StreamingContextState.ACTIVE:
+                self._shut(is_graceful=stopGraceFully or stopGracefully)
+            elif self._state is StreamingContextState.INITIALIZED:
+                _log.warning("StreamingContext has not been started yet")
+                self._shut(is_graceful=False)
+            else:
+                _log.info("StreamingContext has already been stopped")
+            if stopSparkContext:
+                self._sc.stop()
+
+    def _shut(self, *, is_graceful: bool) -> None:
+        scheduler = self._scheduler
+        if scheduler is not None:
+            scheduler.stop(is_graceful=is_graceful)
+            if not is_graceful:
+                self._driver.cancel_batches()
+        self._graph.closed_because = "stopping"
+        self._state = StreamingContextState.STOPPED
+        self._bus.stop()
+        with StreamingContext._activation:
+            if StreamingContext._activeContext is self:
+                StreamingContext._activeContext = None
+                signals.uninstall()
+        atexit.unregister(self._stop_at_exit)
+        if scheduler is not None:
+            with scheduler.changed:
+                scheduler.changed.notify_all()
+
+    def _stop_at_exit(self) -> None:
+        graceful = self._driver.settings.get_bool(
+            "spark.streaming.stopGracefullyOnShutdown"
+        )
+        self.stop(stopSparkContext=True, stopGraceFully=graceful)
+
+
+class _Rdds:
+    """The RDDs that streams need of themselves."""
+
+    def __init__(self, sc: "SparkContext") -> None:
+        self._sc = sc
+
+    def empty(self) -> Any:
+        return self._sc.emptyRDD()
+
+    def union(self, rdds: Sequence[Any]) -> Any:
+        return self._sc.union(rdds)
+
+    def from_blocks(self, block_ids: Sequence[str]) -> Any:
+        return self._sc._from_blocks(block_ids)  # noqa: SLF001  The face beside it.
+
+
+def _check_port(port: Any) -> None:
+    if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 1 << 16:
+        msg = f"port must be a number from 1 to 65535, not {port!r}"
+        raise PySparkValueError(msg)
+
+
+def _check_slides(dstreams: "Sequence[DStream[Any]]") -> None:
+    slides = {stream._operator.slide_ms for stream in dstreams}  # noqa: SLF001
+    if len(slides) > 1:
+        msg = "All DStreams should have same slide duration"
+        raise PySparkValueError(msg)
+
+
+def _escaped(uri: str) -> str:
+    """Return a URI that names one file, though its name has pattern characters."""
+    return "".join(f"[{char}]" if char in "*?[" else char for char in uri)
