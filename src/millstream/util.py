@@ -4,7 +4,13 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-__all__ = ["InheritableThread", "fail_on_stopiteration", "inheritable_thread_target"]
+__all__ = [
+    "InheritableThread",
+    "fail_on_stopiteration",
+    "inheritable_thread_target",
+    "keyword_only",
+    "since",
+]
 
 T = TypeVar("T")
 
@@ -49,3 +55,31 @@ def fail_on_stopiteration(f: Callable[..., T]) -> Callable[..., T]:
             raise RuntimeError(msg) from error
 
     return guarded
+
+
+def keyword_only(func: Callable[..., T]) -> Callable[..., T]:
+    """Return a method that takes keyword arguments only and keeps them.
+
+    They are in `self._input_kwargs`, as programs written for PySpark expect.
+    """
+    from functools import wraps  # noqa: PLC0415  Rarely used.
+
+    @wraps(func)
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> T:
+        if args:
+            msg = f"Method {func.__name__} only takes keyword arguments."
+            raise TypeError(msg)
+        self._input_kwargs = kwargs
+        return func(self, **kwargs)
+
+    return wrapper
+
+
+def since(version: str | float) -> Callable[[Callable[..., T]], Callable[..., T]]:
+    """Return a decorator that notes the version in which something appeared."""
+
+    def mark(function: Callable[..., T]) -> Callable[..., T]:
+        function.__doc__ = f"{(function.__doc__ or '').rstrip()}\n\n.. versionadded:: {version}"
+        return function
+
+    return mark

@@ -1,0 +1,183 @@
+"""Compat: `import pyspark` answered with Millstream.
+
+A finder in front of all others gives Millstream's own modules under PySpark's names: the
+same module objects, so classes are the same whichever way they were imported, and pickle
+under Millstream's names.
+"""
+
+import os  # noqa: TID251  Environment variables only.
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+
+# PySpark's module paths that are elsewhere here, by their path below `pyspark`.
+_MOVED = {
+    "": "millstream",
+    "core": "millstream",
+    "core.broadcast": "millstream.broadcast",
+    "core.conf": "millstream.conf",
+    "core.context": "millstream.context",
+    "core.files": "millstream.files",
+    "core.rdd": "millstream.rdd",
+    "core.status": "millstream.status",
+    "errors.exceptions": "millstream.errors",
+    "errors.exceptions.base": "millstream.errors",
+    "errors.exceptions.captured": "millstream.errors",
+    "sql.session": "millstream.sql.session",
+    "sql.types": "millstream.sql.row",
+    "sql.context": "millstream.sql.session",
+}
+
+_PLAIN = (
+    "accumulators",
+    "broadcast",
+    "conf",
+    "context",
+    "errors",
+    "files",
+    "profiler",
+    "rdd",
+    "resultiterable",
+    "serializers",
+    "sql",
+    "statcounter",
+    "status",
+    "storagelevel",
+    "streaming",
+    "streaming.context",
+    "streaming.dstream",
+    "streaming.listener",
+    "streaming.receiver",
+    "streaming.util",
+    "taskcontext",
+    "util",
+    "version",
+)
+
+_PACKAGES = frozenset(
+    {
+        "py4j",
+        "pyspark",
+        "pyspark.core",
+        "pyspark.errors",
+        "pyspark.errors.exceptions",
+        "pyspark.sql",
+        "pyspark.streaming",
+    }
+)
+
+_LATER = {
+    "streaming.kafka": "5",
+    "streaming.flume": "5",
+    "streaming.kinesis": "5",
+    "streaming.mqtt": "5",
+    "streaming.twitter": "5",
+    "streaming.actor": "5",
+    "sql.functions": "6",
+    "sql.dataframe": "6",
+    "sql.window": "6",
+    "sql.column": "6",
+}
+
+
+def target_of(name: str) -> str | None:
+    """Return the module that stands for a PySpark module path, or None.
+
+    >>> target_of("pyspark.core.rdd"), target_of("numpy")
+    ('millstream.rdd', None)
+    """
+    if name in ("py4j", "py4j.protocol"):
+        return "millstream.py4j_names"
+    if name == "findspark":
+        return "millstream.findspark_names"
+    package, _, path = name.partition(".")
+    if package != "pyspark":
+        return None
+    if path in _MOVED:
+        return _MOVED[path]
+    return f"millstream.{path}" if path in _PLAIN else None
+
+
+class _Alias(Loader):
+    """Hands out a module that exists under another name."""
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        module = import_module(self._target)
+        self._kept = module.__spec__, module.__dict__.get("__loader__")
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        # The import system has put the alias's spec on the module: undo that.
+        module.__spec__, module.__loader__ = self._kept[0], self._kept[1]
+        if module.__spec__ is not None:
+            module.__package__ = module.__spec__.parent
+
+
+class PySparkFinder(MetaPathFinder):
+    """Answers imports of `pyspark`, `py4j` and `findspark`."""
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None = None,
+        target: ModuleType | None = None,
+    ) -> ModuleSpec | None:
+        """Return the spec of an alias; refuse PySpark modules that aren't here.
+
+        Raises:
+            ModuleNotFoundError: The module is PySpark's and not part of Millstream; the
+                text says whether it is to come.
+        """
+        del path, target
+        found = target_of(fullname)
+        if found is not None:
+            is_package = fullname in _PACKAGES
+            return ModuleSpec(fullname, _Alias(found), is_package=is_package)
+        package, _, below = fullname.partition(".")
+        if package not in ("pyspark", "py4j"):
+            return None
+        part = _LATER.get(below)
+        when = f"it arrives with part {part}" if part else "Millstream has no such module"
+        msg = f"No module named '{fullname}': {when}"
+        raise ModuleNotFoundError(msg, name=fullname)
+
+
+_finder = PySparkFinder()
+
+
+def install() -> None:
+    """Answer PySpark's imports in this process from now on."""
+    if _finder not in sys.meta_path:
+        _drop_modules()
+        sys.meta_path.insert(0, _finder)
+
+
+def install_for_children() -> None:
+    """Make child processes find Millstream when they import PySpark.
+
+    The shims come first on their import path; each installs the finder and steps aside.
+    """
+    shims = str(Path(__file__).parent / "shims")
+    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    if shims not in paths:
+        os.environ["PYTHONPATH"] = os.pathsep.join([shims, *paths])
+
+
+def uninstall() -> None:
+    """Leave PySpark's imports to others again."""
+    if _finder in sys.meta_path:
+        sys.meta_path.remove(_finder)
+        _drop_modules()
+
+
+def _drop_modules() -> None:
+    for name in list(sys.modules):
+        if name.partition(".")[0] in ("pyspark", "py4j", "findspark"):
+            del sys.modules[name]

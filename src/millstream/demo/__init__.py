@@ -1,0 +1,1 @@
+"""Demo: a word count over a socket, fed with a real text."""

@@ -1,0 +1,53 @@
+"""Errors by PySpark's names; the tree is in `millstream.engine.base.errors`."""
+
+from millstream.engine.base.errors import (
+    IllegalArgumentError as IllegalArgumentException,
+)
+from millstream.engine.base.errors import (
+    IllegalStateError,
+    JobCancelledError,
+    JobFailedError,
+    MissingDependencyError,
+    NotSerializableError,
+    OutputOperationError,
+    PySparkAssertionError,
+    PySparkAttributeError,
+    PySparkIndexError,
+    PySparkNotImplementedError,
+    PySparkPicklingError,
+    PySparkRuntimeError,
+    PySparkTypeError,
+    PySparkValueError,
+    PythonException,
+    UsageError,
+)
+from millstream.engine.base.errors import MillstreamError as PySparkException
+from millstream.engine.base.errors import SparkError as SparkException
+from millstream.engine.base.errors import SparkError as SparkRuntimeException
+from millstream.engine.base.errors import (
+    UnsupportedOperationError as UnsupportedOperationException,
+)
+
+__all__ = [
+    "IllegalArgumentException",
+    "IllegalStateError",
+    "JobCancelledError",
+    "JobFailedError",
+    "MissingDependencyError",
+    "NotSerializableError",
+    "OutputOperationError",
+    "PySparkAssertionError",
+    "PySparkAttributeError",
+    "PySparkException",
+    "PySparkIndexError",
+    "PySparkNotImplementedError",
+    "PySparkPicklingError",
+    "PySparkRuntimeError",
+    "PySparkTypeError",
+    "PySparkValueError",
+    "PythonException",
+    "SparkException",
+    "SparkRuntimeException",
+    "UnsupportedOperationException",
+    "UsageError",
+]

@@ -1,0 +1,1 @@
+"""Shims: what child processes of `millstream run` find first when they import PySpark."""
