@@ -1,6 +1,6 @@
 """Counts the words of text files as they appear in a directory.
 
-    millstream run examples/directory_wordcount.py /tmp/incoming
+millstream run examples/directory_wordcount.py /tmp/incoming
 """
 
 import sys

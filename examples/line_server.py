@@ -1,6 +1,6 @@
 """Sends the lines of a file to whoever connects, a few at a time, for ever.
 
-    python examples/line_server.py PORT FILE [LINES_A_SECOND]
+python examples/line_server.py PORT FILE [LINES_A_SECOND]
 """
 
 import itertools

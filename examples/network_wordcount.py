@@ -1,7 +1,7 @@
 """Counts the words that arrive over a socket, every second.
 
-    python examples/line_server.py 9999 some_text.txt &
-    millstream run examples/network_wordcount.py localhost 9999
+python examples/line_server.py 9999 some_text.txt &
+millstream run examples/network_wordcount.py localhost 9999
 """
 
 import sys

@@ -1,6 +1,6 @@
 """Feeds a stream from a queue of RDDs: no outside world needed.
 
-    millstream run examples/queue_stream.py
+millstream run examples/queue_stream.py
 """
 
 from pyspark import SparkContext

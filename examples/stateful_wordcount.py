@@ -1,6 +1,6 @@
 """Counts words over a socket since the start: state carried from batch to batch.
 
-    millstream run examples/stateful_wordcount.py localhost 9999 /tmp/checkpoint
+millstream run examples/stateful_wordcount.py localhost 9999 /tmp/checkpoint
 """
 
 import sys

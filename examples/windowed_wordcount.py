@@ -1,6 +1,6 @@
 """Counts the words of the last ten seconds, every two seconds, step by step.
 
-    millstream run examples/windowed_wordcount.py localhost 9999 /tmp/checkpoint
+millstream run examples/windowed_wordcount.py localhost 9999 /tmp/checkpoint
 """
 
 import sys
@@ -20,7 +20,11 @@ if __name__ == "__main__":
         lines.flatMap(lambda line: line.split(" "))
         .map(lambda word: (word, 1))
         .reduceByKeyAndWindow(
-            lambda a, b: a + b, lambda a, b: a - b, 10, 2, filterFunc=lambda kv: kv[1] > 0
+            lambda a, b: a + b,
+            lambda a, b: a - b,
+            10,
+            2,
+            filterFunc=lambda kv: kv[1] > 0,
         )
     )
     counts.pprint()

@@ -137,7 +137,7 @@ def _in_task(
 ) -> Accumulator[Any]:
     made: Accumulator[Any] = Accumulator.__new__(Accumulator)
     made.aid, made.accum_param = aid, accum_param
-    made._value, made._is_in_task = zero, True  # noqa: SLF001  Its own class.
+    made._value, made._is_in_task = zero, True
     return made
 
 

@@ -91,8 +91,8 @@ class Broadcast(Generic[T]):
 
 def _in_task(broadcast_id: int) -> Broadcast[Any]:
     made: Broadcast[Any] = Broadcast.__new__(Broadcast)
-    made._sc = None  # noqa: SLF001  Its own class.
-    made._id = broadcast_id  # noqa: SLF001
+    made._sc = None
+    made._id = broadcast_id
     return made
 
 

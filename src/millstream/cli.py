@@ -42,7 +42,8 @@ def main() -> None:
     "--conf", "-c", "settings", multiple=True, metavar="KEY=VALUE", help="A setting."
 )
 @click.option(
-    "--py-files", help="Modules to add to the import path: .py, .zip, .egg, with commas."
+    "--py-files",
+    help="Modules to add to the import path: .py, .zip, .egg, with commas.",
 )
 @click.option(
     "--engine",
@@ -53,7 +54,7 @@ def main() -> None:
 )
 @click.argument("program", type=click.Path(exists=True, dir_okay=False))
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
-def run(  # noqa: PLR0913  One argument an option.
+def run(
     *,
     master: str | None,
     name: str | None,
@@ -103,14 +104,12 @@ def _conf_of(
             msg = f"'{each}' is not KEY=VALUE"
             raise click.BadParameter(msg, param_hint="--conf")
         conf[key] = value
-    for key, given in (
-        ("spark.master", master),
-        ("spark.app.name", name),
-        ("spark.submit.pyFiles", py_files),
-    ):
-        if given is not None:
-            conf[key] = given
-    return conf
+    given = {
+        "spark.master": master,
+        "spark.app.name": name,
+        "spark.submit.pyFiles": py_files,
+    }
+    return conf | {key: value for key, value in given.items() if value is not None}
 
 
 def _run_program(program: str, args: tuple[str, ...]) -> int:
@@ -123,7 +122,7 @@ def _run_program(program: str, args: tuple[str, ...]) -> int:
         return _INTERRUPTED
     except SystemExit:
         raise
-    except BaseException as error:  # noqa: BLE001  Shown as Python would show it.
+    except BaseException as error:
         _show(error)
         return 1
     return 0
@@ -174,7 +173,11 @@ def _run_on_pyspark(
     help="How long to run; DEMO_SECONDS or 30 by default.",
 )
 @click.option(
-    "--rate", type=int, default=20_000, show_default=True, help="Lines a second to send."
+    "--rate",
+    type=int,
+    default=20_000,
+    show_default=True,
+    help="Lines a second to send.",
 )
 def demo(*, seconds: float, rate: int) -> None:
     """Count the words of a real text that streams in over a socket."""

@@ -109,6 +109,7 @@ class _Alias(Loader):
         self._target = target
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
+        del spec
         module = import_module(self._target)
         self._kept = module.__spec__, module.__dict__.get("__loader__")
         return module
@@ -144,7 +145,9 @@ class PySparkFinder(MetaPathFinder):
         if package not in ("pyspark", "py4j"):
             return None
         part = _LATER.get(below)
-        when = f"it arrives with part {part}" if part else "Millstream has no such module"
+        when = (
+            f"it arrives with part {part}" if part else "Millstream has no such module"
+        )
         msg = f"No module named '{fullname}': {when}"
         raise ModuleNotFoundError(msg, name=fullname)
 
@@ -165,7 +168,9 @@ def install_for_children() -> None:
     The shims come first on their import path; each installs the finder and steps aside.
     """
     shims = str(Path(__file__).parent / "shims")
-    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    paths = [
+        path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path
+    ]
     if shims not in paths:
         os.environ["PYTHONPATH"] = os.pathsep.join([shims, *paths])
 

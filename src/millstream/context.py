@@ -64,6 +64,7 @@ class SparkContext:
     """
 
     _active_spark_context: ClassVar["SparkContext | None"] = None
+    _callsite: str
     _lock: ClassVar[threading.RLock] = threading.RLock()
     PACKAGE_EXTENSIONS: ClassVar[tuple[str, ...]] = (".zip", ".egg", ".jar")
 
@@ -92,7 +93,7 @@ class SparkContext:
             IllegalArgumentError: The master or a setting can't be understood.
         """
         del batchSize, gateway, jsc, udf_profiler_cls, memory_profiler_cls, profiler_cls
-        self._conf = (conf or SparkConf())._copy()  # noqa: SLF001
+        self._conf = (conf or SparkConf())._copy()
         self._fill_conf(master, appName, sparkHome, environment)
         settings = Settings(dict(self._conf.getAll()))
         self._refuse_in_a_task(settings)
@@ -276,7 +277,7 @@ class SparkContext:
 
     def getConf(self) -> SparkConf:
         """Return a copy of the configuration."""
-        return self._conf._copy()  # noqa: SLF001
+        return self._conf._copy()
 
     def sparkUser(self) -> str:
         """Return the user who runs this."""
@@ -382,7 +383,7 @@ class SparkContext:
                 msg = f"union needs RDDs, not {type(rdd).__name__}"
                 raise PySparkTypeError(msg)
         self._driver.check_usable()
-        nodes = [rdd._node for rdd in rdds]  # noqa: SLF001
+        nodes = [rdd._node for rdd in rdds]
         return RDD(union_nodes(nodes, user_call_site()), self)
 
     def textFile(
@@ -562,7 +563,9 @@ class SparkContext:
         self.addFile(path)
         name = path.rstrip("/").rsplit("/", 1)[-1]
         root = spark_files.SparkFiles.getRootDirectory()
-        entry = str(Path(root) / name) if name.endswith(self.PACKAGE_EXTENSIONS) else root
+        entry = (
+            str(Path(root) / name) if name.endswith(self.PACKAGE_EXTENSIONS) else root
+        )
         if entry not in sys.path:
             sys.path.insert(1, entry)
             self._python_includes.append(entry)
@@ -612,7 +615,7 @@ class SparkContext:
         """Return all items `partitionFunc` returns for the chosen partitions, in order."""
         del allowLocal
         action = Apply(_ListOf(partitionFunc), "runJob")
-        parts = self._driver.run_job(rdd._node, action, partitions)  # noqa: SLF001
+        parts = self._driver.run_job(rdd._node, action, partitions)
         return [item for part in parts for item in part]
 
     def setLocalProperty(self, key: str, value: str | None) -> None:

@@ -55,21 +55,21 @@ class PairOperations(Generic[T_co]):
 
         def _step(self, step: Step, *, keeps_partitioner: bool) -> RDD[Any]: ...
         def _derive(self, op: Any, n: int, p: Any = None) -> RDD[Any]: ...
-        def getNumPartitions(self) -> int: ...
-        def union(self, other: Any) -> RDD[Any]: ...
-        def map(self, f: Any, preservesPartitioning: bool = False) -> RDD[Any]: ...
-        def filter(self, f: Any) -> RDD[Any]: ...
-        def keyBy(self, f: Any) -> RDD[Any]: ...
+        def getNumPartitions(self) -> int: ...  # noqa: D102
+        def union(self, other: Any) -> RDD[Any]: ...  # noqa: D102
+        def map(self, f: Any, preservesPartitioning: bool = False) -> RDD[Any]: ...  # noqa: D102
+        def filter(self, f: Any) -> RDD[Any]: ...  # noqa: D102
+        def keyBy(self, f: Any) -> RDD[Any]: ...  # noqa: D102
 
     # Placing.
 
     def _default_count(self, *others: "RDD[Any]") -> int:
         """Return how many partitions a shuffle makes when the program doesn't say."""
-        conf = self.ctx._driver.settings  # noqa: SLF001
+        conf = self.ctx._driver.settings
         if conf.is_set("spark.default.parallelism"):
             return self.ctx.defaultParallelism
         if others:
-            nodes = [self._node, *(other._node for other in others)]  # noqa: SLF001
+            nodes = [self._node, *(other._node for other in others)]
             return _joint_count(nodes)
         return self.getNumPartitions()
 
@@ -197,7 +197,7 @@ class PairOperations(Generic[T_co]):
         """Return a dict of reduced values."""
         merged: dict[Any, Any] = {}
         action = Apply(_ReduceLocally(func), "reduceByKeyLocally")
-        for part in self.ctx._driver.run_job(self._node, action):  # noqa: SLF001
+        for part in self.ctx._driver.run_job(self._node, action):
             for key, value in part.items():
                 merged[key] = func(merged[key], value) if key in merged else value
         return merged
@@ -246,7 +246,7 @@ class PairOperations(Generic[T_co]):
         for other in others:
             _check_rdd(other)
         place = self._joint_place(others, numPartitions)
-        parents = tuple(each._placed(place)._node for each in (self, *others))  # noqa: SLF001
+        parents = tuple(each._placed(place)._node for each in (self, *others))
         op = Zipped(parents, CoGroup(len(parents)), "cogroup", is_engine_function=True)
         return self._derive(op, place.count, place)
 
@@ -255,7 +255,7 @@ class PairOperations(Generic[T_co]):
     ) -> Partitioner:
         if numPartitions is not None:
             return Partitioner(int(numPartitions))
-        nodes = [self._node, *(other._node for other in others)]  # noqa: SLF001
+        nodes = [self._node, *(other._node for other in others)]
         count = self._default_count(*others)
         largest = max(node.partition_count for node in nodes)
         placed = [n.partitioner for n in nodes if n.partitioner is not None]
@@ -300,17 +300,17 @@ class PairOperations(Generic[T_co]):
     ) -> "RDD[T_co]":
         """Return the records that aren't in `other`; duplicates stay."""
         _check_rdd(other)
-        theirs = other._step(Map(_with_true, "subtract"), keeps_partitioner=False)  # noqa: SLF001
+        theirs = other._step(Map(_with_true, "subtract"), keeps_partitioner=False)
         mine = self._step(Map(_with_true, "subtract"), keeps_partitioner=False)
         return mine.subtractByKey(theirs, numPartitions).keys()
 
     def intersection(self, other: "RDD[Any]") -> "RDD[T_co]":
         """Return the records of both, each once."""
         _check_rdd(other)
-        theirs = other._step(Map(_with_none, "intersection"), keeps_partitioner=False)  # noqa: SLF001
+        theirs = other._step(Map(_with_none, "intersection"), keeps_partitioner=False)
         mine = self._step(Map(_with_none, "intersection"), keeps_partitioner=False)
-        both = mine._cogroup_lists((theirs,), None)  # noqa: SLF001
-        return both._step(Filter(_is_in_both), keeps_partitioner=True).keys()  # noqa: SLF001
+        both = mine._cogroup_lists((theirs,), None)
+        return both._step(Filter(_is_in_both), keeps_partitioner=True).keys()
 
     # Sorting.
 
@@ -336,11 +336,11 @@ class PairOperations(Generic[T_co]):
         if count == 1:
             one = self
             if self.getNumPartitions() > 1:
-                one = self._placed(Partitioner(1))  # type: ignore[assignment]
+                one = self._placed(Partitioner(1))
             return one._step(sort, keeps_partitioner=True)
         bounds = self._bounds(keyfunc, count)
         place = Partitioner(count, RangeFunction(bounds, keyfunc, is_ascending))
-        return self._placed(place)._step(sort, keeps_partitioner=True)  # noqa: SLF001
+        return self._placed(place)._step(sort, keeps_partitioner=True)
 
     def _bounds(self, keyfunc: Callable[[Any], Any], count: int) -> tuple[Any, ...]:
         total = self.count()  # type: ignore[attr-defined]
@@ -361,7 +361,7 @@ class PairOperations(Generic[T_co]):
         placed = self._placed(self._place(numPartitions, partitionFunc))
         sort = SortPartition(keyfunc, bool(ascending))
         step = MapPartitions(sort, "repartitionAndSortWithinPartitions")
-        return placed._step(step, keeps_partitioner=True)  # noqa: SLF001
+        return placed._step(step, keeps_partitioner=True)
 
     # Actions on pairs.
 
@@ -379,8 +379,8 @@ class PairOperations(Generic[T_co]):
         partitioner = self._node.partitioner
         if partitioner is None:
             return found.collect()
-        (rows,) = self.ctx._driver.run_job(  # noqa: SLF001
-            found._node,  # noqa: SLF001
+        (rows,) = self.ctx._driver.run_job(
+            found._node,
             Collect("lookup"),
             [partitioner.partition_of(key)],
         )

@@ -24,7 +24,7 @@ class Profiler:
         """Return what was noted, or None."""
         raise NotImplementedError
 
-    def show(self, id: int) -> None:  # noqa: A002  PySpark's name.
+    def show(self, id: int) -> None:
         """Print what was noted for an RDD."""
         stats = self.stats()
         if stats is not None:
@@ -33,7 +33,7 @@ class Profiler:
             print("=" * 60)  # noqa: T201
             stats.sort_stats("time", "cumulative").print_stats()
 
-    def dump(self, id: int, path: str) -> None:  # noqa: A002  PySpark's name.
+    def dump(self, id: int, path: str) -> None:
         """Write what was noted to `path`/rdd_<id>.pstats."""
         stats = self.stats()
         if stats is not None:

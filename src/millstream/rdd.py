@@ -5,6 +5,7 @@ operations are in `pair_rdd`, statistics and the like in `rdd_actions`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
 from random import Random
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
@@ -224,7 +225,7 @@ class RDD(PairOperations[T_co], Actions[T_co], OutputActions[T_co], Generic[T_co
     ) -> "RDD[T_co]":
         """Return a random sample; the same for the same seed."""
         if not fraction >= 0:
-            msg = "Negative fraction value: %s" % fraction
+            msg = f"Negative fraction value: {fraction}"
             raise ValueError(msg)
         chosen = Random().randint(0, 2**31) if seed is None else seed
         sampler: Callable[[int, Iterable[Any]], Iterator[Any]]
@@ -255,7 +256,7 @@ class RDD(PairOperations[T_co], Actions[T_co], OutputActions[T_co], Generic[T_co
                 MapPartitions(BernoulliSample(low, high, chosen), "randomSplit"),
                 keeps_partitioner=True,
             )
-            for low, high in zip(bounds, bounds[1:], strict=False)
+            for low, high in pairwise(bounds)
         ]
 
     # Several RDDs.
@@ -266,8 +267,8 @@ class RDD(PairOperations[T_co], Actions[T_co], OutputActions[T_co], Generic[T_co
 
     def cartesian(self, other: "RDD[U]") -> "RDD[tuple[T_co, U]]":
         """Return every pair of a record of this and one of `other`."""
-        count = self._node.partition_count * other._node.partition_count  # noqa: SLF001
-        return self._derive(Cartesian(self._node, other._node), count)  # noqa: SLF001
+        count = self._node.partition_count * other._node.partition_count
+        return self._derive(Cartesian(self._node, other._node), count)
 
     def zip(self, other: "RDD[U]") -> "RDD[tuple[T_co, U]]":
         """Return pairs of the records at the same place.
@@ -278,7 +279,7 @@ class RDD(PairOperations[T_co], Actions[T_co], OutputActions[T_co], Generic[T_co
         if self.getNumPartitions() != other.getNumPartitions():
             msg = "Can only zip with RDD which has the same number of partitions"
             raise ValueError(msg)
-        parents = (self._node, other._node)  # noqa: SLF001
+        parents = (self._node, other._node)
         op = Zipped(parents, ZipRows(), "zip", is_engine_function=True)
         return self._derive(op, self.getNumPartitions())
 
@@ -289,14 +290,16 @@ class RDD(PairOperations[T_co], Actions[T_co], OutputActions[T_co], Generic[T_co
             from millstream.engine.jobs.actions import Count  # noqa: PLC0415
 
             parts = range(self.getNumPartitions() - 1)
-            for counted in self.ctx._driver.run_job(self._node, Count(), parts):  # noqa: SLF001
+            for counted in self.ctx._driver.run_job(self._node, Count(), parts):
                 starts.append(starts[-1] + counted)
         step = MapPartitions(_NumberFrom(tuple(starts)), "zipWithIndex")
         return self._step(step, keeps_partitioner=False)
 
     def zipWithUniqueId(self) -> "RDD[tuple[T_co, int]]":
         """Return `(record, id)`: ids k, n+k, 2n+k, ... in partition k of n. No job."""
-        step = MapPartitions(_NumberByStride(self.getNumPartitions()), "zipWithUniqueId")
+        step = MapPartitions(
+            _NumberByStride(self.getNumPartitions()), "zipWithUniqueId"
+        )
         return self._step(step, keeps_partitioner=False)
 
     # Partitions.
@@ -316,7 +319,7 @@ class RDD(PairOperations[T_co], Actions[T_co], OutputActions[T_co], Generic[T_co
                 keeps_partitioner=False,
             )
             place = Partitioner(numPartitions, _as_is)
-            op = Shuffled(spread._node, place, None)  # noqa: SLF001
+            op = Shuffled(spread._node, place, None)
             return self._derive(op, numPartitions).values()
         have = self._node.partition_count
         count = min(numPartitions, have)
@@ -348,14 +351,14 @@ class RDD(PairOperations[T_co], Actions[T_co], OutputActions[T_co], Generic[T_co
             )
             raise UnsupportedOperationError(msg, hint="call unpersist() first")
         if storageLevel != StorageLevel.NONE:
-            self.ctx._driver.persist(self._node, storageLevel)  # noqa: SLF001
+            self.ctx._driver.persist(self._node, storageLevel)
         return self
 
     def unpersist(self, blocking: bool = False) -> "RDD[T_co]":
         """Drop what was kept, and keep nothing from now on."""
         del blocking  # Dropping takes no time here.
         if not self._node.is_local_checkpoint:
-            self.ctx._driver.unpersist(self._node)  # noqa: SLF001
+            self.ctx._driver.unpersist(self._node)
         return self
 
     def getStorageLevel(self) -> StorageLevel:
@@ -368,16 +371,14 @@ class RDD(PairOperations[T_co], Actions[T_co], OutputActions[T_co], Generic[T_co
         Raises:
             SparkError: There is no checkpoint directory.
         """
-        if self.ctx._driver.checkpoint_dir is None:  # noqa: SLF001
+        if self.ctx._driver.checkpoint_dir is None:
             msg = "Checkpoint directory has not been set in the SparkContext"
             raise SparkError(msg, hint="call SparkContext.setCheckpointDir first")
         self._node.is_checkpoint_wanted = True
 
     def isCheckpointed(self) -> bool:
         """Say whether the checkpoint has been written (or the local one made)."""
-        return (
-            self._node.checkpoint_path is not None or self.isLocallyCheckpointed()
-        )
+        return self._node.checkpoint_path is not None or self.isLocallyCheckpointed()
 
     def getCheckpointFile(self) -> str | None:
         """Return where the checkpoint is, or None."""
@@ -386,17 +387,19 @@ class RDD(PairOperations[T_co], Actions[T_co], OutputActions[T_co], Generic[T_co
     def localCheckpoint(self) -> None:
         """Cut the lineage with the first job, keeping partitions in local storage only."""
         level = wanted_level(self._node.level)
-        self.ctx._driver.persist(self._node, level)  # noqa: SLF001
+        self.ctx._driver.persist(self._node, level)
         self._node.is_local_checkpoint = True
 
     def isLocallyCheckpointed(self) -> bool:
         """Say whether `localCheckpoint` has taken effect."""
-        return isinstance(self._node.op, StoredBlocks) and self._node.is_local_checkpoint
+        return (
+            isinstance(self._node.op, StoredBlocks) and self._node.is_local_checkpoint
+        )
 
     def cleanShuffleDependencies(self, blocking: bool = False) -> None:
         """Drop the shuffle outputs in this RDD's lineage."""
         del blocking
-        self.ctx._driver.forget_shuffles(self._node)  # noqa: SLF001
+        self.ctx._driver.forget_shuffles(self._node)
 
     def barrier(self) -> "RDDBarrier[T_co]":
         """Return a view whose tasks all run at the same time."""
@@ -417,7 +420,9 @@ class RDD(PairOperations[T_co], Actions[T_co], OutputActions[T_co], Generic[T_co
         """Refuse: SQL arrives with a later part."""
         del schema, sampleRatio
         msg = "RDD.toDF needs a SparkSession, and SQL is not part of this version yet"
-        raise PySparkNotImplementedError(msg, hint="see 'what works today' in README.md")
+        raise PySparkNotImplementedError(
+            msg, hint="see 'what works today' in README.md"
+        )
 
     # For the streaming layer.
 
@@ -426,11 +431,11 @@ class RDD(PairOperations[T_co], Actions[T_co], OutputActions[T_co], Generic[T_co
     ) -> "RDD[Any]":
         """Return the next state: `kernel` over the old state and this batch's pairs."""
         new = self._placed(partitioner)
-        old = self.ctx._empty_parts(partitioner.count) if state is None else state  # noqa: SLF001
-        if state is not None and old._node.partitioner != partitioner:  # noqa: SLF001
-            old = old._placed(partitioner)  # noqa: SLF001
+        old = self.ctx._empty_parts(partitioner.count) if state is None else state
+        if state is not None and old._node.partitioner != partitioner:
+            old = old._placed(partitioner)
         op = Zipped(
-            (old._node, new._node),  # noqa: SLF001
+            (old._node, new._node),
             kernel,
             "updateStateByKey",
             is_engine_function=True,
@@ -465,10 +470,10 @@ class RDDBarrier(Generic[T]):
         return self._barrier(f, preservesPartitioning)
 
     def _barrier(self, f: Any, preservesPartitioning: bool) -> RDD[Any]:
-        node = self.rdd._node  # noqa: SLF001
+        node = self.rdd._node
         partitioner = node.partitioner if preservesPartitioning else None
         op = Pipeline(node, (MapPartitions(f, "barrier"),), is_barrier=True)
-        return self.rdd._derive(op, node.partition_count, partitioner)  # noqa: SLF001
+        return self.rdd._derive(op, node.partition_count, partitioner)
 
 
 class _WithoutIndex:
@@ -479,8 +484,8 @@ class _WithoutIndex:
     def __init__(self, function: Callable[[Iterator[Any]], Iterable[Any]]) -> None:
         self.function = function
 
-    def __call__(self, _index: int, rows: Iterator[Any]) -> Iterable[Any]:
-        return self.function(rows)
+    def __call__(self, _index: int, rows: Iterable[Any]) -> Iterable[Any]:
+        return self.function(iter(rows))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _WithoutIndex, (self.function,)

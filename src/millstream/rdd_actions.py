@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from functools import reduce
 from random import Random
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from millstream.engine.base import frames
 from millstream.engine.jobs.actions import Action, Apply, Collect, Count, Take
@@ -30,9 +30,7 @@ class BoundedFloat(float):
     low: float
     high: float
 
-    def __new__(
-        cls, mean: float, confidence: float, low: float, high: float
-    ) -> "BoundedFloat":
+    def __new__(cls, mean: float, confidence: float, low: float, high: float) -> Self:
         """Return `mean` with its bounds."""
         made = super().__new__(cls, mean)
         made.confidence, made.low, made.high = confidence, low, high
@@ -47,16 +45,18 @@ class Actions(Generic[T_co]):
         _node: RddNode
 
         def _step(self, step: Step, *, keeps_partitioner: bool) -> RDD[Any]: ...
-        def getNumPartitions(self) -> int: ...
-        def map(self, f: Any) -> RDD[Any]: ...
-        def mapPartitions(self, f: Any) -> RDD[Any]: ...
-        def keyBy(self, f: Any) -> RDD[Any]: ...
-        def sample(self, w: bool, f: float, s: int | None = None) -> RDD[Any]: ...
+        def getNumPartitions(self) -> int: ...  # noqa: D102
+        def map(self, f: Any) -> RDD[Any]: ...  # noqa: D102
+        def mapPartitions(self, f: Any) -> RDD[Any]: ...  # noqa: D102
+        def keyBy(self, f: Any) -> RDD[Any]: ...  # noqa: D102
+        def sample(self, w: bool, f: float, s: int | None = None) -> RDD[Any]: ...  # noqa: D102
 
     def _run(self, action: Action, partitions: Any = None) -> list[Any]:
-        return self.ctx._driver.run_job(self._node, action, partitions)  # noqa: SLF001
+        return self.ctx._driver.run_job(self._node, action, partitions)
 
-    def _run_each(self, function: Callable[[Iterator[Any]], Any], name: str) -> list[Any]:
+    def _run_each(
+        self, function: Callable[[Iterator[Any]], Any], name: str
+    ) -> list[Any]:
         return self._run(Apply(_IgnoreIndex(function), name))
 
     # Bringing records to the driver.
@@ -77,13 +77,13 @@ class Actions(Generic[T_co]):
             FutureWarning,
             stacklevel=2,
         )
-        with self.ctx._driver.properties.installed({}):  # noqa: SLF001
+        with self.ctx._driver.properties.installed({}):
             self.ctx.setJobGroup(groupId, description, interruptOnCancel)
             return self.collect()
 
     def toLocalIterator(self, prefetchPartitions: bool = False) -> Iterator[T_co]:
         """Yield all records, one partition in memory at a time (or two)."""
-        parts = self.ctx._driver.iterate_job(self._node, prefetch=prefetchPartitions)  # noqa: SLF001
+        parts = self.ctx._driver.iterate_job(self._node, prefetch=prefetchPartitions)
         return (row for part in parts for row in part)
 
     def take(self, num: int) -> list[T_co]:
@@ -325,7 +325,9 @@ class Actions(Generic[T_co]):
             return everything
         fraction = fraction_for(num, total, with_replacement=withReplacement)
         drawn: list[Any] = []
-        for _ in range(50):  # The fraction makes one round enough all but 0.01 % of times.
+        for _ in range(
+            50
+        ):  # The fraction makes one round enough all but 0.01 % of times.
             draw = self.sample(withReplacement, fraction, random.randint(0, 2**31))
             drawn = draw.collect()
             if len(drawn) >= num:

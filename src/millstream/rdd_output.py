@@ -22,7 +22,9 @@ class OutputActions(Generic[T_co]):
         ctx: SparkContext
         _node: RddNode
 
-    def saveAsTextFile(self, path: str, compressionCodecClass: str | None = None) -> None:
+    def saveAsTextFile(
+        self, path: str, compressionCodecClass: str | None = None
+    ) -> None:
         """Write one file of lines a partition into a new directory, and `_SUCCESS`.
 
         Raises:
@@ -47,9 +49,9 @@ class OutputActions(Generic[T_co]):
         self._save(DirectoryOutput(path), _WriteObjectsPart(path, 1000, pairs=True))
 
     def _save(self, output: DirectoryOutput, write: Any) -> None:
-        driver = self.ctx._driver  # noqa: SLF001
+        driver = self.ctx._driver
         validates = driver.settings.get_bool("spark.hadoop.validateOutputSpecs")
-        may_exist = not validates or self.ctx._output_may_exist  # noqa: SLF001
+        may_exist = not validates or self.ctx._output_may_exist
         output.open_job(may_exist=may_exist)
         try:
             scratch = driver.run_job(self._node, Apply(write, write.name))
@@ -68,11 +70,15 @@ class OutputActions(Generic[T_co]):
 
     def saveAsNewAPIHadoopFile(self, *_args: Any, **_options: Any) -> NoReturn:
         """Refuse: Hadoop's output formats are Java classes."""
-        raise java_only("saveAsNewAPIHadoopFile", "saveAsTextFile or saveAsSequenceFile")
+        raise java_only(
+            "saveAsNewAPIHadoopFile", "saveAsTextFile or saveAsSequenceFile"
+        )
 
     def saveAsNewAPIHadoopDataset(self, *_args: Any, **_options: Any) -> NoReturn:
         """Refuse: Hadoop's output formats are Java classes."""
-        raise java_only("saveAsNewAPIHadoopDataset", "saveAsTextFile or saveAsSequenceFile")
+        raise java_only(
+            "saveAsNewAPIHadoopDataset", "saveAsTextFile or saveAsSequenceFile"
+        )
 
 
 def java_only(name: str, instead: str) -> PySparkNotImplementedError:
@@ -96,7 +102,11 @@ class _WriteTextPart:
 
 class _WriteObjectsPart:
     def __init__(self, path: str, batch_rows: int, *, pairs: bool = False) -> None:
-        self.output, self.batch_rows, self.pairs = DirectoryOutput(path), batch_rows, pairs
+        self.output, self.batch_rows, self.pairs = (
+            DirectoryOutput(path),
+            batch_rows,
+            pairs,
+        )
         self.name = "saveAsSequenceFile" if pairs else "saveAsPickleFile"
 
     def __call__(self, index: int, rows: Any) -> str:

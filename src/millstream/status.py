@@ -68,19 +68,27 @@ class StatusTracker:
     def getJobInfo(self, jobId: int) -> SparkJobInfo | None:
         """Return a job, or None when it is unknown or forgotten."""
         job = self._book.job(jobId)
-        return job and SparkJobInfo(job.id, list(job.stage_ids), job.status)
+        return (
+            None
+            if job is None
+            else SparkJobInfo(job.id, list(job.stage_ids), job.status)
+        )
 
     def getStageInfo(self, stageId: int) -> SparkStageInfo | None:
         """Return a stage, or None when it is unknown or forgotten."""
         stage = self._book.stage(stageId)
-        return stage and SparkStageInfo(
-            stage.id,
-            stage.attempt,
-            stage.name,
-            stage.task_count,
-            stage.active_count,
-            stage.completed_count,
-            stage.failed_count,
+        return (
+            None
+            if stage is None
+            else SparkStageInfo(
+                stage.id,
+                stage.attempt,
+                stage.name,
+                stage.task_count,
+                stage.active_count,
+                stage.completed_count,
+                stage.failed_count,
+            )
         )
 
     def getExecutorInfos(self) -> list[SparkExecutorInfo]:

@@ -3,7 +3,12 @@
 from millstream.engine.base import task_scope
 from millstream.engine.base.errors import PySparkRuntimeError
 
-__all__ = ["BarrierTaskContext", "BarrierTaskInfo", "ResourceInformation", "TaskContext"]
+__all__ = [
+    "BarrierTaskContext",
+    "BarrierTaskInfo",
+    "ResourceInformation",
+    "TaskContext",
+]
 
 
 class ResourceInformation:
@@ -26,7 +31,7 @@ class TaskContext:
         if scope is None:
             return None
         context = TaskContext.__new__(TaskContext)
-        context._scope = scope  # noqa: SLF001  Its own class.
+        context._scope = scope
         return context
 
     def stageId(self) -> int:

@@ -18,11 +18,9 @@ T = TypeVar("T")
 class InheritableThread(threading.Thread):
     """A thread that starts with the local properties of the thread that made it."""
 
-    def __init__(
-        self, target: Callable[..., Any], *args: Any, **kwargs: Any
-    ) -> None:
+    def __init__(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Take over this thread's properties now."""
-        super().__init__(target=inheritable_thread_target(target), *args, **kwargs)  # noqa: B026
+        super().__init__(None, inheritable_thread_target(target), *args, **kwargs)
 
 
 def inheritable_thread_target(f: Any = None) -> Any:
@@ -31,10 +29,10 @@ def inheritable_thread_target(f: Any = None) -> Any:
 
     if not callable(f):
         return inheritable_thread_target
-    context = SparkContext._active_spark_context  # noqa: SLF001
+    context = SparkContext._active_spark_context
     if context is None:
         return f
-    properties = context._driver.properties  # noqa: SLF001
+    properties = context._driver.properties
     inherited = properties.snapshot()
 
     def with_properties(*args: Any, **kwargs: Any) -> Any:
@@ -79,7 +77,9 @@ def since(version: str | float) -> Callable[[Callable[..., T]], Callable[..., T]
     """Return a decorator that notes the version in which something appeared."""
 
     def mark(function: Callable[..., T]) -> Callable[..., T]:
-        function.__doc__ = f"{(function.__doc__ or '').rstrip()}\n\n.. versionadded:: {version}"
+        function.__doc__ = (
+            f"{(function.__doc__ or '').rstrip()}\n\n.. versionadded:: {version}"
+        )
         return function
 
     return mark

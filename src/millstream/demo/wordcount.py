@@ -33,7 +33,7 @@ class Report(StreamingListener):
         self.batches += 1
         self.busy_ms += took_ms
         rate = info.numRecords() * 1000 / max(1, took_ms)
-        print(  # noqa: T201  A demo prints.
+        print(
             f"  {info.numRecords():,} lines in {took_ms} ms: {rate:,.0f} lines/s\n",
             flush=True,
         )
@@ -43,7 +43,7 @@ def run_demo(seconds: float, rate: int) -> int:
     """Count words for so many seconds, or until Ctrl-C; return the exit code."""
     warnings.simplefilter("ignore", FutureWarning)
     source = LineSource(demo_lines(), rate)
-    print(  # noqa: T201
+    print(
         f"Counting the words of the Declaration of Independence, sent over and over by "
         f"127.0.0.1:{source.port}\nat {rate:,} lines a second, for {seconds:g} s "
         "(Ctrl-C ends it).\n",
@@ -57,25 +57,25 @@ def run_demo(seconds: float, rate: int) -> int:
     lines = ssc.socketTextStream("127.0.0.1", source.port)
     counts = (
         lines.flatMap(lambda line: line.lower().split())
-        .map(lambda word: (word.strip(".,;:--'\""), 1))
+        .map(lambda word: (word.strip(".,;:-'"), 1))
         .reduceByKey(add)
     )
 
     def show(rdd: "RDD[tuple[str, int]]") -> None:
         top = rdd.top(_TOP, key=lambda pair: pair[1])
-        print(", ".join(f"{word} {count:,}" for word, count in top))  # noqa: T201
+        print(", ".join(f"{word} {count:,}" for word, count in top))
 
     counts.foreachRDD(show)
     ssc.start()
     try:
         ssc.awaitTerminationOrTimeout(seconds)
     except KeyboardInterrupt:
-        print("\nstopping", file=sys.stderr)  # noqa: T201
+        print("\nstopping", file=sys.stderr)
     finally:
         ssc.stop()
         source.close()
     rate_busy = report.records * 1000 / max(1, report.busy_ms)
-    print(  # noqa: T201
+    print(
         f"{report.records:,} lines in {report.batches} batches; "
         f"{rate_busy:,.0f} lines/s while processing."
     )

@@ -1,9 +1,9 @@
 """Row: a tuple whose fields have names."""
 
-from typing import Any
+from typing import Any, Self
 
 
-class Row(tuple[Any, ...]):
+class Row(tuple[Any, ...]):  # noqa: SLOT001  Names are an attribute.
     """A record with named fields; a factory of such when made without values.
 
     >>> person = Row(name="Alice", age=11)
@@ -16,7 +16,7 @@ class Row(tuple[Any, ...]):
 
     __fields__: list[str]
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> "Row":
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Make a row of values, or with keywords one of named fields.
 
         Raises:
@@ -49,6 +49,11 @@ class Row(tuple[Any, ...]):
         return super().__contains__(item)
 
     def __call__(self, *args: Any) -> "Row":
+        """Return a row of these fields.
+
+        Raises:
+            ValueError: There are more values than fields.
+        """
         if len(args) > len(self):
             msg = (
                 f"Can not create Row with fields {self}, expected {len(self)} values "

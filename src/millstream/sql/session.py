@@ -1,6 +1,6 @@
 """SparkSession: finds or makes the SparkContext; queries come with a later part."""
 
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn, Self
 
 from millstream.conf import SparkConf
 from millstream.context import SparkContext
@@ -29,7 +29,7 @@ class _Builder:
         value: Any = None,
         conf: SparkConf | None = None,
         *,
-        map: dict[str, Any] | None = None,  # noqa: A002  PySpark's name.
+        map: dict[str, Any] | None = None,
     ) -> "_Builder":
         """Set a key, all of a SparkConf, or all of a dict."""
         if conf is not None:
@@ -78,7 +78,7 @@ class SparkSession:
         """Stop the SparkContext."""
         self._sc.stop()
 
-    def __enter__(self) -> "SparkSession":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_error: object) -> None:

@@ -22,7 +22,6 @@ from millstream.engine.base.errors import (
 from millstream.engine.base.levels import StorageLevel
 from millstream.engine.base.storage import open_storage
 from millstream.engine.ingest.receiver import Receiver
-from millstream.engine.observe.listener_bus import ListenerBus
 from millstream.engine.sources.file_stream import FileMonitor, FileSelection
 from millstream.engine.streams.events import StreamingStarted
 from millstream.engine.streams.graph import DStreamGraph
@@ -33,6 +32,7 @@ from millstream.engine.streams.inputs import (
     QueueInput,
     ReceiverInput,
 )
+from millstream.engine.streams.listener_bus import ListenerBus
 from millstream.engine.streams.operators import TransformedOperator, UnionOperator
 from millstream.engine.streams.scheduler import JobScheduler, refuse_on
 from millstream.engine.streams.tracker import ReceiverTracker
@@ -98,7 +98,7 @@ class StreamingContext:
             raise PySparkTypeError(msg)
         assert batchDuration is not None, "StreamingContext needs a batch duration"
         self._sc = sparkContext
-        self._driver = sparkContext._driver  # noqa: SLF001  The face beside it.
+        self._driver = sparkContext._driver
         settings = self._driver.settings
         self._clock = clock or self._clock_of_conf()
         self._checkpoint_dir: str | None = None
@@ -161,7 +161,8 @@ class StreamingContext:
             if found:
                 msg = f"Failed to read checkpoint from directory {checkpointPath}"
                 raise SparkError(
-                    msg, hint=f"this version can't restore {found[-1]}; use a new directory"
+                    msg,
+                    hint=f"this version can't restore {found[-1]}; use a new directory",
                 )
         made = setupFunc()
         made.checkpoint(checkpointPath)
@@ -288,7 +289,7 @@ class StreamingContext:
     def fileStream(
         self,
         directory: str,
-        filter: Callable[[str], bool] | None = None,  # noqa: A002  Spark's name.
+        filter: Callable[[str], bool] | None = None,
         newFilesOnly: bool = True,
         read: Callable[[Sequence[str]], "RDD[Any]"] | None = None,
     ) -> "DStream[Any]":
@@ -305,7 +306,9 @@ class StreamingContext:
         monitor = FileMonitor(directory, selection, filter)
         return self._stream(FileInput(self._graph, monitor, read or self._text_of))
 
-    def binaryRecordsStream(self, directory: str, recordLength: int) -> "DStream[bytes]":
+    def binaryRecordsStream(
+        self, directory: str, recordLength: int
+    ) -> "DStream[bytes]":
         """Return the fixed-length records of files that appear in `directory`.
 
         Raises:
@@ -394,7 +397,7 @@ class StreamingContext:
             msg = "should have at least one DStream to transform"
             raise PySparkValueError(msg)
         _check_slides(dstreams)
-        takes_time = argument_count(transformFunc) == 2  # noqa: PLR2004  RDDs and time.
+        takes_time = argument_count(transformFunc) == 2
 
         def function(time_ms: int, rdds: list[Any]) -> Any:
             from millstream.streaming.util import batch_datetime  # noqa: PLC0415
@@ -405,7 +408,7 @@ class StreamingContext:
 
         op = TransformedOperator(
             self._graph,
-            [stream._operator for stream in dstreams],  # noqa: SLF001
+            [stream._operator for stream in dstreams],
             function,
             skips_none=False,
         )
@@ -423,10 +426,8 @@ class StreamingContext:
         if len(dstreams) == 1:
             return dstreams[0]
         _check_slides(dstreams)
-        parents = [stream._operator for stream in dstreams]  # noqa: SLF001
-        return DStream(
-            UnionOperator(self._graph, parents, parents[0].slide_ms), self
-        )
+        parents = [stream._operator for stream in dstreams]
+        return DStream(UnionOperator(self._graph, parents, parents[0].slide_ms), self)
 
     # Life.
 
@@ -461,7 +462,7 @@ class StreamingContext:
         if active is not None:
             msg = (
                 "Only one StreamingContext may be started in this JVM. Currently running "
-                f"StreamingContext was started at {active._started_at}"  # noqa: SLF001
+                f"StreamingContext was started at {active._started_at}"
             )
             raise IllegalStateError(msg, hint="stop() the other one first")
 
@@ -470,7 +471,9 @@ class StreamingContext:
         self._started_at = user_call_site()
         self._warn_of_one_slot()
         self._graph.closed_because = "starting"
-        inputs = [each for each in self._graph.inputs if isinstance(each, ReceiverInput)]
+        inputs = [
+            each for each in self._graph.inputs if isinstance(each, ReceiverInput)
+        ]
         tracker = ReceiverTracker(
             [(each.id, each.receiver) for each in inputs],
             settings=self._driver.settings,
@@ -603,7 +606,7 @@ class _Rdds:
         return self._sc.union(rdds)
 
     def from_blocks(self, block_ids: Sequence[str]) -> Any:
-        return self._sc._from_blocks(block_ids)  # noqa: SLF001  The face beside it.
+        return self._sc._from_blocks(block_ids)
 
 
 def _check_port(port: Any) -> None:
@@ -613,7 +616,7 @@ def _check_port(port: Any) -> None:
 
 
 def _check_slides(dstreams: "Sequence[DStream[Any]]") -> None:
-    slides = {stream._operator.slide_ms for stream in dstreams}  # noqa: SLF001
+    slides = {stream._operator.slide_ms for stream in dstreams}
     if len(slides) > 1:
         msg = "All DStreams should have same slide duration"
         raise PySparkValueError(msg)

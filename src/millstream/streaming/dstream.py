@@ -215,16 +215,16 @@ class DStream(Generic[T_co]):
             msg = "the two DStream should have same slide duration"
             raise PySparkValueError(msg)
         graph, parents = self._operator.graph, (self._operator, other._operator)
-        return DStream(UnionOperator(graph, parents, self._operator.slide_ms), self._ssc)
+        return DStream(
+            UnionOperator(graph, parents, self._operator.slide_ms), self._ssc
+        )
 
     def _with_other(
         self, other: "DStream[Any]", numPartitions: int | None, name: str
     ) -> "DStream[Any]":
         _check_stream(other, name)
         count = self._count_or_default(numPartitions)
-        return self.transformWith(
-            lambda a, b: getattr(a, name)(b, count), other
-        )
+        return self.transformWith(lambda a, b: getattr(a, name)(b, count), other)
 
     def cogroup(
         self, other: "DStream[Any]", numPartitions: int | None = None
@@ -268,7 +268,10 @@ class DStream(Generic[T_co]):
         return self._transformed(with_time(func, 1), "transform")
 
     def transformWith(
-        self, func: Callable[..., Any], other: "DStream[Any]", keepSerializer: bool = False
+        self,
+        func: Callable[..., Any],
+        other: "DStream[Any]",
+        keepSerializer: bool = False,
     ) -> "DStream[Any]":
         """Return a stream of `func(a, b)` or `func(time, a, b)`, called every batch.
 
@@ -358,9 +361,7 @@ class DStream(Generic[T_co]):
 
     # Windows.
 
-    def window(
-        self, windowDuration: Any, slideDuration: Any = None
-    ) -> "DStream[T_co]":
+    def window(self, windowDuration: Any, slideDuration: Any = None) -> "DStream[T_co]":
         """Return a stream of the last `windowDuration`, every `slideDuration`.
 
         Raises:
@@ -389,9 +390,7 @@ class DStream(Generic[T_co]):
         )
         return reduced.map(_value)
 
-    def countByWindow(
-        self, windowDuration: Any, slideDuration: Any
-    ) -> "DStream[int]":
+    def countByWindow(self, windowDuration: Any, slideDuration: Any) -> "DStream[int]":
         """Return a stream of the number of records in each window."""
         return self.map(_one).reduceByWindow(
             operator.add, operator.sub, windowDuration, slideDuration
@@ -444,7 +443,9 @@ class DStream(Generic[T_co]):
         count = self._count_or_default(numPartitions)
         reduced = self.reduceByKey(func, count)
         if not invFunc:
-            return reduced.window(windowDuration, slideDuration).reduceByKey(func, count)
+            return reduced.window(windowDuration, slideDuration).reduceByKey(
+                func, count
+            )
         op = ReducedWindowOperator(
             self._operator.graph,
             reduced._operator,

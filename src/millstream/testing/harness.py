@@ -80,7 +80,9 @@ class StreamHarness:
         conf.setAppName("StreamHarness")
         given = self._conf
         if given is not None:
-            conf.setAll(given.getAll() if isinstance(given, SparkConf) else given.items())
+            conf.setAll(
+                given.getAll() if isinstance(given, SparkConf) else given.items()
+            )
         self.sc = SparkContext(conf=conf, clock=self.clock)
         try:
             with warnings.catch_warnings():
@@ -93,7 +95,7 @@ class StreamHarness:
         except BaseException:
             self.sc.stop()
             raise
-        self._batch_ms = self.ssc._graph.batch_ms  # noqa: SLF001  The kit's own engine.
+        self._batch_ms = self.ssc._graph.batch_ms
 
     # Input and output.
 
@@ -109,7 +111,7 @@ class StreamHarness:
 
     def feed(self, stream: "DStream[Any]", batch: Batch) -> None:
         """Append one batch to the script of a stream made by `stream`."""
-        operator = stream._operator  # noqa: SLF001  The kit's own engine.
+        operator = stream._operator
         if not isinstance(operator, _ScriptedInput):
             msg = "feed needs a stream made by StreamHarness.stream"
             raise SparkError(msg)
@@ -124,9 +126,9 @@ class StreamHarness:
         collected = self._outputs.setdefault(key, Collected())
 
         def keep(time_ms: int, rdd: Any) -> None:
-            collected._add(time_ms, rdd.glom().collect())  # noqa: SLF001
+            collected._add(time_ms, rdd.glom().collect())
 
-        stream._output(keep, "collect")  # noqa: SLF001  The kit's own engine.
+        stream._output(keep, "collect")
         return collected
 
     def output(self, name: str) -> Collected:
@@ -150,7 +152,7 @@ class StreamHarness:
             msg = "the harness has crashed"
             raise IllegalStateError(msg, hint="call restart() first")
         self._start()
-        scheduler = self.ssc._scheduler  # noqa: SLF001  The kit's own engine.
+        scheduler = self.ssc._scheduler
         assert scheduler is not None, "a started context has a scheduler"
         for _ in range(batches):
             now_ms = self.clock.now_ms()
@@ -182,7 +184,9 @@ class StreamHarness:
             IllegalStateError: Nothing can be recovered: this version writes no metadata
                 checkpoints yet.
         """
-        msg = "restart needs recovery from metadata checkpoints, which comes with part 2"
+        msg = (
+            "restart needs recovery from metadata checkpoints, which comes with part 2"
+        )
         raise IllegalStateError(
             msg, hint="until then make a new StreamHarness with the same setup"
         )
@@ -213,7 +217,7 @@ class _ScriptedInput(InputOperator):
         script: list[Batch],
         partitions: int | None,
     ) -> None:
-        super().__init__(ssc._graph)  # noqa: SLF001  The kit's own engine.
+        super().__init__(ssc._graph)
         self._sc = ssc.sparkContext
         self._script = [None if batch is None else list(batch) for batch in script]
         self._partitions = partitions

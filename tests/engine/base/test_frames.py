@@ -12,7 +12,9 @@ from millstream.engine.base import frames
 from millstream.engine.base.errors import DurabilityError, PySparkPicklingError
 
 
-@given(st.lists(st.one_of(st.integers(), st.text(), st.none(), st.floats(allow_nan=False))))
+@given(
+    st.lists(st.one_of(st.integers(), st.text(), st.none(), st.floats(allow_nan=False)))
+)
 def test_values_come_back_equal(value: list[Any]) -> None:
     """What goes in comes out."""
     assert frames.loads(frames.dumps(value)) == value

@@ -31,8 +31,8 @@ def test_durations_calculate_as_sparks_do() -> None:
     assert Duration(0).isZero()
     assert two.min(three) == two
     assert two.max(three) == three
-    assert two.less(three) and two.lessEq(two)  # noqa: PT018  One claim.
-    assert three.greater(two) and three.greaterEq(three)  # noqa: PT018  One claim.
+    assert two.less(three) and two.lessEq(two)
+    assert three.greater(two) and three.greaterEq(three)
 
 
 def test_times_and_durations_mix() -> None:
@@ -44,8 +44,8 @@ def test_times_and_durations_mix() -> None:
     assert Time(5).since(Time(7)) == Duration(-2)
     assert Time(5).min(Time(6)) == Time(5)
     assert Time(5).max(Time(6)) == Time(6)
-    assert Time(5).less(Time(6)) and Time(5).lessEq(Time(5))  # noqa: PT018
-    assert Time(6).greater(Time(5)) and Time(6).greaterEq(Time(6))  # noqa: PT018
+    assert Time(5).less(Time(6)) and Time(5).lessEq(Time(5))
+    assert Time(6).greater(Time(5)) and Time(6).greaterEq(Time(6))
     assert Time(7).milliseconds() == 7
     assert Duration(7).milliseconds() == 7
 
@@ -89,8 +89,8 @@ def test_intervals_move_and_compare_by_their_ends() -> None:
 
     assert early + Duration(5) == late
     assert late - Duration(5) == early
-    assert early < late and late > early  # noqa: PT018  One claim.
-    assert early <= early and late >= late  # noqa: PT018, PLR0124  One claim.
+    assert early < late and late > early
+    assert early <= early and late >= late  # noqa: PLR0124  One claim.
     assert early.duration() == Duration(5)
     assert Interval.currentInterval(Duration(5), Time(7)) == late
     with pytest.raises(ValueError, match="different length"):

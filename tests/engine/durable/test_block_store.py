@@ -120,8 +120,9 @@ def test_a_damaged_spill_file_counts_as_missing(
 
 def test_compressed_blocks_read_the_same(tmp_path: Path) -> None:
     """`spark.rdd.compress` changes size, not content."""
-    plain, small = BlockStore(BIG, tmp_path), BlockStore(
-        BIG, tmp_path, is_compressed=True
+    plain, small = (
+        BlockStore(BIG, tmp_path),
+        BlockStore(BIG, tmp_path, is_compressed=True),
     )
     rows = [("word", 1)] * 1000
     for store in (plain, small):

@@ -75,7 +75,7 @@ def _reads(stage: Stage, cached: set[int]) -> list[RddNode]:
         member
         for member in stage.members
         if isinstance(member.op, Shuffled)
-        and not (member.id in cached)
+        and member.id not in cached
         and not (member is stage.node and not stage.is_result)
     ]
 

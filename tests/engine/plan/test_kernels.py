@@ -13,7 +13,9 @@ pairs = st.lists(st.tuples(st.integers(0, 4), st.integers()), max_size=8)
 
 
 @given(pairs, pairs)
-def test_cogroup_has_every_key_of_either_side(left: list[Any], right: list[Any]) -> None:
+def test_cogroup_has_every_key_of_either_side(
+    left: list[Any], right: list[Any]
+) -> None:
     """Values keep their order; a side without the key has an empty list."""
     grouped = dict(CoGroup(2)(0, [iter(left), iter(right)]))
 

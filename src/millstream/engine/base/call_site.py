@@ -21,7 +21,7 @@ def user_call_site() -> str:
 
     On a thread of the engine's own it is what `on_behalf_of` says.
     """
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  Public in all but name.
+    frame: FrameType | None = sys._getframe(1)
     method = "call"
     while frame is not None:
         code = frame.f_code

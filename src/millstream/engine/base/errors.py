@@ -45,19 +45,19 @@ class MillstreamError(Exception):
 
     # PySpark's error interface; its programs ask these of any error they catch.
 
-    def getCondition(self) -> str | None:  # noqa: N802  PySpark's name.
+    def getCondition(self) -> str | None:
         """Return the error condition's name, or None where there is none."""
         return None
 
-    def getErrorClass(self) -> str | None:  # noqa: N802  PySpark's name.
+    def getErrorClass(self) -> str | None:
         """Return the older name for the condition."""
         return self.getCondition()
 
-    def getMessageParameters(self) -> dict[str, str]:  # noqa: N802  PySpark's name.
+    def getMessageParameters(self) -> dict[str, str]:
         """Return the values inside the message, by name."""
         return {}
 
-    def getMessage(self) -> str:  # noqa: N802  PySpark's name.
+    def getMessage(self) -> str:
         """Return the message."""
         return str(self)
 
@@ -91,10 +91,10 @@ class _ConditionError(UsageError):
         self.condition = condition
         self.parameters = parameters
 
-    def getCondition(self) -> str | None:  # noqa: N802  PySpark's name.
+    def getCondition(self) -> str | None:
         return self.condition
 
-    def getMessageParameters(self) -> dict[str, str]:  # noqa: N802  PySpark's name.
+    def getMessageParameters(self) -> dict[str, str]:
         return dict(self.parameters)
 
 
@@ -150,16 +150,16 @@ class JavaException:
         """Wrap `error`."""
         self._error = error
 
-    def getMessage(self) -> str:  # noqa: N802  Java's name.
+    def getMessage(self) -> str:
         """Return the message."""
         return str(self._error)
 
-    def getCause(self) -> "JavaException | None":  # noqa: N802  Java's name.
+    def getCause(self) -> "JavaException | None":
         """Return the cause, or None."""
         cause = self._error.__cause__
         return None if cause is None else JavaException(cause)
 
-    def toString(self) -> str:  # noqa: N802  Java's name.
+    def toString(self) -> str:
         """Return class name and message."""
         return f"{type(self._error).__name__}: {self._error}"
 
@@ -213,7 +213,7 @@ class JobFailedError(PythonException):
         state = dict(self.__dict__)
         try:
             pickle.dumps(state["user_error"])
-        except Exception:  # noqa: BLE001  Any failure means the same: leave it out.
+        except Exception:
             state["user_error"] = None
         return _rebuild, (type(self), self.args, state)
 

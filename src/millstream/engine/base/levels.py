@@ -12,9 +12,9 @@ class StorageLevel:
     'Disk Memory Serialized 2x Replicated'
     """
 
-    useDisk: bool  # noqa: N815  PySpark's names, all of them.
-    useMemory: bool  # noqa: N815
-    useOffHeap: bool  # noqa: N815
+    useDisk: bool
+    useMemory: bool
+    useOffHeap: bool
     deserialized: bool
     replication: int = 1
 

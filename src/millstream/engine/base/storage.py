@@ -15,7 +15,6 @@ from fnmatch import translate
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
-from urllib.parse import unquote, urlsplit
 
 from millstream.engine.base.errors import MissingDependencyError
 
@@ -188,12 +187,12 @@ class FsspecStorage:
 
     def create(self, path: str) -> BinaryIO:
         """Open a new file for writing."""
-        self._fs.makedirs(self._fs._parent(path), exist_ok=True)  # noqa: SLF001
+        self._fs.makedirs(self._fs._parent(path), exist_ok=True)
         return cast(BinaryIO, self._fs.open(path, "wb"))
 
     def write_atomic(self, path: str, data: bytes) -> None:
         """Put the whole object: stores make it visible when it is complete."""
-        self._fs.makedirs(self._fs._parent(path), exist_ok=True)  # noqa: SLF001
+        self._fs.makedirs(self._fs._parent(path), exist_ok=True)
         self._fs.pipe_file(path, data)
 
     def rename(self, source: str, target: str) -> None:
@@ -352,4 +351,6 @@ def _expand_braces(pattern: str) -> Iterator[str]:
         yield pattern
         return
     for choice in found[1].split(","):
-        yield from _expand_braces(pattern[: found.start()] + choice + pattern[found.end() :])
+        yield from _expand_braces(
+            pattern[: found.start()] + choice + pattern[found.end() :]
+        )

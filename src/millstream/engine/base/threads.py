@@ -24,7 +24,9 @@ class SerialLoop:
         """Name the thread; `on_error` gets what a handler raises."""
         self._name = name
         self._on_error = on_error
-        self._waiting: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[Callable[[], None] | None] = (
+            queue.SimpleQueue()
+        )
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -52,7 +54,7 @@ class SerialLoop:
         while (work := self._waiting.get()) is not None:
             try:
                 work()
-            except Exception as error:  # noqa: BLE001  The thread's outermost frame.
+            except Exception as error:
                 self._on_error(error)
 
 
@@ -64,7 +66,9 @@ class ThreadPool:
         self._size = size
         self._name = name
         self._lock = threading.Lock()
-        self._waiting: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[Callable[[], None] | None] = (
+            queue.SimpleQueue()
+        )
         self._threads: list[threading.Thread] = []
         self._is_closed = False
 
@@ -105,7 +109,9 @@ class ThreadPool:
             try:
                 work()
             except Exception:
-                _log.exception("work on a pool raised; this is a bug pool=%s", self._name)
+                _log.exception(
+                    "work on a pool raised; this is a bug pool=%s", self._name
+                )
 
 
 class RecurringTimer:

@@ -42,11 +42,11 @@ class Duration:
     def __str__(self) -> str:
         return f"{self.ms} ms"
 
-    def isMultipleOf(self, other: "Duration") -> bool:  # noqa: N802  Spark's name.
+    def isMultipleOf(self, other: "Duration") -> bool:
         """Say whether `other` divides this span without remainder."""
         return self.ms % other.ms == 0
 
-    def isZero(self) -> bool:  # noqa: N802  Spark's name.
+    def isZero(self) -> bool:
         """Say whether the span is zero."""
         return self.ms == 0
 
@@ -62,7 +62,7 @@ class Duration:
         """Java's name for `<`."""
         return self < other
 
-    def lessEq(self, other: "Duration") -> bool:  # noqa: N802  Spark's name.
+    def lessEq(self, other: "Duration") -> bool:
         """Java's name for `<=`."""
         return self <= other
 
@@ -70,11 +70,11 @@ class Duration:
         """Java's name for `>`."""
         return self > other
 
-    def greaterEq(self, other: "Duration") -> bool:  # noqa: N802  Spark's name.
+    def greaterEq(self, other: "Duration") -> bool:
         """Java's name for `>=`."""
         return self >= other
 
-    def prettyPrint(self) -> str:  # noqa: N802  Spark's name.
+    def prettyPrint(self) -> str:
         """Return the span in words a person reads.
 
         >>> Seconds(90).prettyPrint()
@@ -120,7 +120,7 @@ class Time:
     def __str__(self) -> str:
         return f"{self.ms} ms"
 
-    def floor(self, span: Duration, zeroTime: "Time | None" = None) -> "Time":  # noqa: N803
+    def floor(self, span: Duration, zeroTime: "Time | None" = None) -> "Time":
         """Return the greatest grid point that isn't later; the grid starts at `zeroTime`.
 
         With `zeroTime` the division truncates toward it, as Java's does, so an instant
@@ -132,7 +132,7 @@ class Time:
         steps = abs(apart) // span.ms * (1 if apart >= 0 else -1)
         return Time(zeroTime.ms + steps * span.ms)
 
-    def isMultipleOf(self, span: Duration) -> bool:  # noqa: N802  Spark's name.
+    def isMultipleOf(self, span: Duration) -> bool:
         """Say whether the instant lies on the epoch's grid of `span`."""
         return self.ms % span.ms == 0
 
@@ -156,7 +156,7 @@ class Time:
         """Java's name for `<`."""
         return self < other
 
-    def lessEq(self, other: "Time") -> bool:  # noqa: N802  Spark's name.
+    def lessEq(self, other: "Time") -> bool:
         """Java's name for `<=`."""
         return self <= other
 
@@ -164,7 +164,7 @@ class Time:
         """Java's name for `>`."""
         return self > other
 
-    def greaterEq(self, other: "Time") -> bool:  # noqa: N802  Spark's name.
+    def greaterEq(self, other: "Time") -> bool:
         """Java's name for `>=`."""
         return self >= other
 
@@ -176,8 +176,8 @@ class Interval:
     Intervals of one length are ordered by their ends; comparing others is an error.
     """
 
-    beginTime: Time  # noqa: N815  Spark's name.
-    endTime: Time  # noqa: N815  Spark's name.
+    beginTime: Time
+    endTime: Time
 
     def duration(self) -> Duration:
         """Return the length."""
@@ -213,23 +213,23 @@ class Interval:
         return f"[{self.beginTime}, {self.endTime}]"
 
     @staticmethod
-    def currentInterval(span: Duration, now: Time) -> "Interval":  # noqa: N802
+    def currentInterval(span: Duration, now: Time) -> "Interval":
         """Return the grid interval of length `span` that holds `now`."""
         begin = now.floor(span)
         return Interval(begin, begin + span)
 
 
-def Milliseconds(n: int) -> Duration:  # noqa: N802  Spark's name.
+def Milliseconds(n: int) -> Duration:
     """Return `n` ms."""
     return Duration(n)
 
 
-def Seconds(n: float) -> Duration:  # noqa: N802  Spark's name.
+def Seconds(n: float) -> Duration:
     """Return `n` seconds, rounded to whole ms."""
     return Duration(round(n * 1000))
 
 
-def Minutes(n: float) -> Duration:  # noqa: N802  Spark's name.
+def Minutes(n: float) -> Duration:
     """Return `n` minutes, rounded to whole ms."""
     return Duration(round(n * 60_000))
 
@@ -250,7 +250,12 @@ def pretty_duration(ms: int) -> str:
         return f"{ms} ms"
     words: list[str] = []
     rest = abs(ms) / 1000
-    for name, seconds in (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):
+    for name, seconds in (
+        ("day", 86400),
+        ("hour", 3600),
+        ("minute", 60),
+        ("second", 1),
+    ):
         amount = rest / seconds if name == "second" else rest // seconds
         rest -= amount * seconds
         if amount:

@@ -120,5 +120,5 @@ class BlockMaker:
             block_id = f"input-{self._stream_id}-{begin}-{number}"
             try:
                 self._push(block_id, records)
-            except Exception as error:  # noqa: BLE001  Told to the receiver's owner.
+            except Exception as error:
                 self._on_error(f"Error in block pushing of {block_id}", error)

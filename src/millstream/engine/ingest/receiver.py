@@ -22,22 +22,23 @@ class Receiver(Generic[T]):
     """
 
     def __init__(
-        self, storageLevel: StorageLevel = StorageLevel.MEMORY_AND_DISK_2  # noqa: N803
+        self,
+        storageLevel: StorageLevel = StorageLevel.MEMORY_AND_DISK_2,
     ) -> None:
         """Keep received blocks at `storageLevel`."""
         self.storageLevel = storageLevel
         self._supervisor: ReceiverSupervisor | None = None
 
-    def onStart(self) -> None:  # noqa: N802  Spark's name.
+    def onStart(self) -> None:
         """Start to receive; must return at once."""
         raise NotImplementedError
 
-    def onStop(self) -> None:  # noqa: N802  Spark's name.
+    def onStop(self) -> None:
         """Stop to receive and give up resources; must return soon."""
         raise NotImplementedError
 
     @property
-    def preferredLocation(self) -> str | None:  # noqa: N802  Spark's name.
+    def preferredLocation(self) -> str | None:
         """The host to run on, or None."""
         return None
 
@@ -57,7 +58,7 @@ class Receiver(Generic[T]):
         else:
             supervisor.push_one(data)
 
-    def storeMany(self, records: list[Any]) -> None:  # noqa: N802  Beside Spark's.
+    def storeMany(self, records: list[Any]) -> None:
         """Hand over records that are stored with others, as by `store` one by one."""
         self._attached().push_many(records)
 
@@ -74,20 +75,20 @@ class Receiver(Generic[T]):
         """Stop for good; the tracker launches the receiver anew."""
         self._attached().stop(message, error)
 
-    def reportError(self, message: str, throwable: BaseException) -> None:  # noqa: N802
+    def reportError(self, message: str, throwable: BaseException) -> None:
         """Tell listeners of an error; the receiver goes on."""
         self._attached().report_error(message, throwable)
 
-    def isStarted(self) -> bool:  # noqa: N802  Spark's name.
+    def isStarted(self) -> bool:
         """Say whether the receiver runs."""
         return self._attached().is_started
 
-    def isStopped(self) -> bool:  # noqa: N802  Spark's name.
+    def isStopped(self) -> bool:
         """Say whether the receiver has been told to stop; loops must ask."""
         return self._attached().is_stopped
 
     @property
-    def streamId(self) -> int:  # noqa: N802  Spark's name.
+    def streamId(self) -> int:
         """The id of the input stream."""
         return self._attached().stream_id
 

@@ -85,7 +85,7 @@ class ReceiverSupervisor:
             self._push_made,
             self.report_error,
         )
-        receiver._supervisor = self  # noqa: SLF001  Its other half.
+        receiver._supervisor = self
 
     @property
     def is_started(self) -> bool:
@@ -143,7 +143,7 @@ class ReceiverSupervisor:
                 with self._lock:
                     if not self._ended.is_set():
                         self._start_receiver()
-        except Exception as failed:  # noqa: BLE001  The thread's outermost frame.
+        except Exception as failed:
             self.stop("Error restarting receiver", failed)
 
     def join(self) -> None:
@@ -195,7 +195,7 @@ class ReceiverSupervisor:
                 return
             self._state = _State.STARTED
             self._receiver.onStart()
-        except Exception as error:  # noqa: BLE001  A user's onStart raises anything.
+        except Exception as error:
             self.stop(f"Error starting receiver {self.stream_id}", error)
 
     def _stop_receiver(self, message: str, error: BaseException | None) -> None:

@@ -83,7 +83,9 @@ class StageAttempts:
 
     def check(self) -> None:
         """Assert what must hold between events."""
-        assert self.succeeded <= set(range(self.task_count)), "an unknown task succeeded"
+        assert self.succeeded <= set(range(self.task_count)), (
+            "an unknown task succeeded"
+        )
         assert all(count <= self.failures_max for count in self.failures.values()), (
             "a task was tried after it had failed too often"
         )

@@ -59,7 +59,9 @@ class Driver:
         self.start_time_ms = SystemClock().now_ms()
         self.properties = LocalProperties()
         self.book = JobBook()
-        self.local_dir = Path(tempfile.mkdtemp(prefix="millstream-", dir=_spill_root(settings)))
+        self.local_dir = Path(
+            tempfile.mkdtemp(prefix="millstream-", dir=_spill_root(settings))
+        )
         self.blocks = BlockStore(
             settings.get_bytes("spark.millstream.memory"),
             self.local_dir / "blocks",

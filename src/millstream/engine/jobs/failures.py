@@ -70,7 +70,7 @@ def shorten(value: Any) -> str:
     """Return a short repr; one that fails is named, not raised."""
     try:
         return _short.repr(value)
-    except Exception as error:  # noqa: BLE001  A user's __repr__ may raise anything.
+    except Exception as error:
         return f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
 
 
@@ -105,7 +105,7 @@ def _user_traceback(error: BaseException) -> str:
 def _position(culprit: Culprit, trail: list[tuple[Step, RddNode]]) -> int | None:
     """Return where in the trail the failing step is; found by its functions."""
     functions = culprit.functions
-    if not functions or not 0 <= culprit.step_index:
+    if not functions or not culprit.step_index >= 0:
         return None
     if culprit.step_index == len(functions):
         return None  # The ending: what reads the stage failed, not one of its steps.

@@ -107,7 +107,7 @@ class JobRun:
                 is_shuffled=self.driver.shuffles.has,
                 is_cached=self._is_cached,
             )
-            if all([self._run_stage(stage) for stage in stages]):
+            if all(self._run_stage(stage) for stage in stages):
                 return [self.results[part] for part in self.partitions]
         msg = (
             f"Job aborted due to stage failure: outputs of earlier stages were lost "
@@ -212,7 +212,9 @@ class _StageRun:
     def _run_together(self, rounds_max: int) -> bool:
         """Run a barrier stage: one failure fails all tasks, and all run again."""
         driver = self.job.driver
-        with driver.barrier_turn:  # Two half-started barrier stages would wait for ever.
+        with (
+            driver.barrier_turn
+        ):  # Two half-started barrier stages would wait for ever.
             for _ in range(rounds_max - 1):
                 self._room = BarrierRoom.open(len(self.partitions), driver.slots)
                 try:
@@ -325,7 +327,7 @@ class _StageRun:
                 value = self._evaluate(task, partition)
             except MissingShuffleError as missing:
                 return _Missed(index, missing.node)
-            except Exception as error:  # noqa: BLE001  User code raises anything.
+            except Exception as error:
                 failure = failures.describe(error, task.trail, self.title, partition)
                 return _Failed(index, attempt, failure)
             finally:

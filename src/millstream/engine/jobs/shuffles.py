@@ -109,7 +109,9 @@ class ShuffleRegistry:
     def forget_older(self, before_ms: int) -> None:
         """Drop outputs made before `before_ms`; jobs that need them make them again."""
         with self._lock:
-            old = [key for key, each in self._outputs.items() if each.made_ms < before_ms]
+            old = [
+                key for key, each in self._outputs.items() if each.made_ms < before_ms
+            ]
         for node_id in old:
             self.forget(node_id)
 

@@ -202,7 +202,9 @@ class Task:
     def _stored(self, block_id: str, what: str, node: RddNode) -> Sequence[Any]:
         rows = self.blocks.get(block_id)
         if rows is None:
-            msg = f"Could not compute split, block {block_id} of RDD {node.id} not found"
+            msg = (
+                f"Could not compute split, block {block_id} of RDD {node.id} not found"
+            )
             raise SparkError(msg, hint=f"{what}; nothing can compute it again")
         return rows
 

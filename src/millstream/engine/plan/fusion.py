@@ -8,7 +8,7 @@ variables hold the record: naming the culprit costs nothing until something fail
 """
 
 import linecache
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
@@ -154,8 +154,10 @@ def _comprehension(kinds: tuple[type[Any], ...]) -> FusedLoop:
     clauses: list[tuple[str, int, str]] = []
     for index, kind in enumerate(kinds):
         following = record if kind is Filter else f"x{index + 1}"
-        for text in _CLAUSES[kind](index, record, following).split("\n"):
-            clauses.append((text.strip(), index, record))
+        clauses.extend(
+            (text.strip(), index, record)
+            for text in _CLAUSES[kind](index, record, following).split("\n")
+        )
         record = following
     lines = [_signature(kinds, Ending.LIST), f"  return [{record}", "  for x0 in rows"]
     step_of_line, record_of_line = {3: -1}, {3: "x0"}
@@ -221,7 +223,7 @@ def to_list(rows: Iterable[Any], steps: Sequence[Step], index: int) -> list[Any]
 def count(rows: Iterable[Any], steps: Sequence[Step], index: int) -> int:
     """Return how many records come through `steps`."""
     rows, last = _all_but_last(rows, steps, index)
-    if not last and hasattr(rows, "__len__"):
+    if not last and isinstance(rows, Sized):
         return len(rows)
     counted: int = _run(fuse(tuple(map(type, last)), Ending.COUNT), rows, last)
     return counted
@@ -292,7 +294,9 @@ def _through(rows: Iterable[Any], run: Sequence[Step], index: int) -> Iterable[A
         case Combine(aggregator):
             return iter(combine(rows, (), aggregator, index).items())
         case _:
-            made: Iterable[Any] = _run(fuse(tuple(map(type, run)), Ending.YIELD), rows, run)
+            made: Iterable[Any] = _run(
+                fuse(tuple(map(type, run)), Ending.YIELD), rows, run
+            )
             return made
 
 
@@ -308,7 +312,7 @@ class StepIterator:
         """Wrap what the function returned; None isn't an iterable and says so."""
         self.step = step
         try:
-            self._iterator = iter(made)
+            self._iterator: Iterator[Any] = iter(made)
         except TypeError:
             msg = (
                 f"the function given to {step.name} must return an iterable, "
@@ -375,7 +379,7 @@ def _functions(traceback: TracebackType) -> tuple[Any, ...]:
     # Before 3.12 a comprehension has a frame of its own; the functions are free
     # variables in it, which f_locals shows as well.
     variables = traceback.tb_frame.f_locals
-    found = []
+    found: list[Any] = []
     while (name := f"f{len(found)}") in variables:
         found.append(variables[name])
     return tuple(found)

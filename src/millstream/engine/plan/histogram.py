@@ -67,7 +67,7 @@ def check_edges(buckets: Any) -> Any:
     if not all(map(is_number, buckets)):
         msg = "can not have None or NaN in buckets"
         raise ValueError(msg)
-    if len({type(edge) for edge in buckets if isinstance(edge, str)}) and not all(
+    if {type(edge) for edge in buckets if isinstance(edge, str)} and not all(
         isinstance(edge, str) for edge in buckets
     ):
         msg = "buckets should be all in one type"

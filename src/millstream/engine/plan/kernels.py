@@ -45,9 +45,7 @@ class ZipRows:
         left, right = parents
         for pair in zip_longest(left, right, fillvalue=_MISSING):
             if pair[0] is _MISSING or pair[1] is _MISSING:
-                msg = (
-                    "Can only zip RDDs with same number of elements in each partition"
-                )
+                msg = "Can only zip RDDs with same number of elements in each partition"
                 raise ValueError(msg)
             yield pair
 

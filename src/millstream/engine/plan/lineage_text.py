@@ -16,13 +16,16 @@ def lineage_text(root: RddNode) -> str:
         parents = node.parents()
         is_shuffle = isinstance(node.op, Shuffled)
         width = " " * (len(str(node.partition_count)) + 2)
-        for position, parent in enumerate(reversed(parents)):
+        for parent in reversed(parents):
             if is_shuffle:
                 deeper = indent + width
-                waiting.append((parent, f"{deeper}+-({parent.partition_count}) ", deeper + "  "))
+                waiting.append(
+                    (parent, f"{deeper}+-({parent.partition_count}) ", deeper + "  ")
+                )
             else:
-                bar = "| " if position == len(parents) - 1 else "| "
-                waiting.append((parent, f"{indent}{' ' * (len(width) - 2)} {bar} ", indent))
+                waiting.append(
+                    (parent, f"{indent}{' ' * (len(width) - 2)} |  ", indent)
+                )
     return "\n".join(lines)
 
 

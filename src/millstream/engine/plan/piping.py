@@ -37,7 +37,7 @@ class PipeThrough:
         assert process.stdin is not None, "asked for a pipe"
         assert process.stdout is not None, "asked for a pipe"
         failed: list[BaseException] = []
-        feeder = threading.Thread(  # noqa: TID251  Lives as long as the command.
+        feeder = threading.Thread(
             target=_feed, args=(process.stdin, rows, failed), daemon=True
         )
         feeder.start()
@@ -66,5 +66,5 @@ def _feed(pipe: IO[bytes], rows: Iterable[Any], failed: list[BaseException]) -> 
                 pipe.write(f"{str(record).rstrip(chr(10))}\n".encode())
     except BrokenPipeError:
         _log.info("a piped command closed its input early")
-    except Exception as error:  # noqa: BLE001  Handed to the task's thread.
+    except Exception as error:
         failed.append(error)

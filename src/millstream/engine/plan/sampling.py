@@ -82,7 +82,7 @@ def fraction_for(size: int, total: int, *, with_replacement: bool) -> float:
     """
     fraction = size / total
     if with_replacement:
-        deviations = 9 if size < 12 else 5  # noqa: PLR2004  See the docstring.
+        deviations = 9 if size < 12 else 5
         return fraction + deviations * math.sqrt(fraction / total)
     gamma = -math.log(0.00005) / total
     return min(1.0, fraction + gamma + math.sqrt(gamma * gamma + 2 * gamma * fraction))

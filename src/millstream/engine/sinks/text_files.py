@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from millstream.engine.base.compression import compressed
 from millstream.engine.base.errors import FileAlreadyExistsError
 from millstream.engine.base.storage import Storage, open_storage
 from millstream.engine.durable import object_files
-from millstream.engine.base.compression import compressed
 
 _SCRATCH = "_temporary"
 
@@ -35,8 +35,9 @@ class DirectoryOutput:
         if not may_exist and storage.exists(path):
             msg = f"Output directory {storage.uri(path)} already exists"
             raise FileAlreadyExistsError(
-                msg, hint="delete it, write elsewhere, or set "
-                "spark.hadoop.validateOutputSpecs=false to write into it"
+                msg,
+                hint="delete it, write elsewhere, or set "
+                "spark.hadoop.validateOutputSpecs=false to write into it",
             )
         storage.make_dirs(f"{path}/{_SCRATCH}")
 

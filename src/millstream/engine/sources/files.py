@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from millstream.engine.base.compression import codec_of, decompressed
 from millstream.engine.base.errors import IllegalArgumentError, SparkError
 from millstream.engine.base.storage import (
     FileInfo,
@@ -14,7 +15,6 @@ from millstream.engine.base.storage import (
     split_path_list,
 )
 from millstream.engine.durable import object_files
-from millstream.engine.base.compression import codec_of, decompressed
 from millstream.engine.sources.text_lines import line_end_after, read_lines
 
 _SPLIT_SLOP = 1.1

@@ -25,7 +25,7 @@ class RawSocketReceiver(Receiver[Any]):
         self,
         host: str,
         port: int,
-        storageLevel: StorageLevel = StorageLevel.MEMORY_AND_DISK_2,  # noqa: N803
+        storageLevel: StorageLevel = StorageLevel.MEMORY_AND_DISK_2,
     ) -> None:
         """Connect to `host`:`port`."""
         super().__init__(storageLevel)
@@ -61,7 +61,7 @@ class RawSocketReceiver(Receiver[Any]):
                         if len(payload) < length:
                             break
                         self.store(list(frames.loads(payload)))
-        except Exception as error:  # noqa: BLE001  The thread's outermost frame.
+        except Exception as error:
             if not self.isStopped():
                 self.restart(f"Error receiving from {self.host}:{self.port}", error)
             return
@@ -69,7 +69,7 @@ class RawSocketReceiver(Receiver[Any]):
             self.restart("Socket data stream had no more data")
 
     def _check_length(self, header_bytes: int, length: int) -> None:
-        if header_bytes < 4:  # noqa: PLR2004  The size of a length.
+        if header_bytes < 4:
             msg = "the connection ended inside a frame's length"
             raise SparkError(msg)
         if length > _FRAME_BYTES_MAX:

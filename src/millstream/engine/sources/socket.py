@@ -32,7 +32,7 @@ class SocketReceiver(Receiver[Any]):
         host: str,
         port: int,
         converter: Converter | None = None,
-        storageLevel: StorageLevel = StorageLevel.MEMORY_AND_DISK_2,  # noqa: N803
+        storageLevel: StorageLevel = StorageLevel.MEMORY_AND_DISK_2,
     ) -> None:
         """Connect to `host`:`port`; without a converter, read lines."""
         super().__init__(storageLevel)
@@ -75,7 +75,7 @@ class SocketReceiver(Receiver[Any]):
                 self._read_lines(connection)
             else:
                 self._read_converted(connection, self.converter)
-        except Exception as error:  # noqa: BLE001  The thread's outermost frame.
+        except Exception as error:
             if not self.isStopped():
                 self.restart("Error receiving data", error)
             return

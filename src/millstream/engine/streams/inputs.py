@@ -36,7 +36,9 @@ class InputOperator(Operator):
     @property
     def name(self) -> str:
         """What pages call it: "Socket stream [0]"."""
-        words = re.sub(r"(?<!^)([A-Z])", r" \1", self.kind.replace("InputDStream", "Stream"))
+        words = re.sub(
+            r"(?<!^)([A-Z])", r" \1", self.kind.replace("InputDStream", "Stream")
+        )
         return f"{words.lower().capitalize()} [{self.id}]"
 
     def start(self) -> None:
@@ -156,9 +158,7 @@ class FileInput(InputOperator):
     def compute(self, time_ms: int) -> Any:
         """Return an RDD of the files that are new in this batch."""
         files = self.monitor.find(time_ms)
-        self.report(
-            time_ms, 0, {"files": list(files), "Description": "\n".join(files)}
-        )
+        self.report(time_ms, 0, {"files": list(files), "Description": "\n".join(files)})
         return self._to_rdd(files)
 
     def clear_metadata(self, time_ms: int) -> None:
@@ -172,7 +172,7 @@ class ReceiverInput(InputOperator):
     """Blocks that a receiver has stored."""
 
     def __init__(
-        self, graph: "DStreamGraph", receiver: "Receiver", kind: str
+        self, graph: "DStreamGraph", receiver: "Receiver[Any]", kind: str
     ) -> None:
         """Read what `receiver` stores."""
         self.kind = kind

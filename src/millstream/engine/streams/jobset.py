@@ -64,9 +64,7 @@ class JobSet:
         assert output_id in self.incomplete, "a job completes twice"
         self.incomplete.discard(output_id)
         self.has_failed = self.has_failed or failure is not None
-        info = replace(
-            self.outputs[output_id], end_ms=clock_ms, failure_reason=failure
-        )
+        info = replace(self.outputs[output_id], end_ms=clock_ms, failure_reason=failure)
         self.outputs[output_id] = info
         if self.incomplete:
             return (OutputOperationCompleted(info),)

@@ -160,7 +160,7 @@ class Operator:
             f"which is not more than the checkpoint interval ({interval} ms).",
         )
 
-    def _require(self, condition: bool, message: str) -> None:  # noqa: FBT001
+    def _require(self, condition: bool, message: str) -> None:
         if not condition:
             msg = f"requirement failed: {message}"
             raise IllegalArgumentError(msg, hint=f"made by {self.call_site}")

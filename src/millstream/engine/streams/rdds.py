@@ -27,7 +27,7 @@ class BatchRdd(Protocol):
         """Return the RDD's number."""
         ...
 
-    def persist(self, storageLevel: StorageLevel) -> Any:  # noqa: N803  PySpark's.
+    def persist(self, storageLevel: StorageLevel) -> Any:
         """Keep partitions."""
         ...
 
@@ -39,11 +39,11 @@ class BatchRdd(Protocol):
         """Mark for a checkpoint."""
         ...
 
-    def getCheckpointFile(self) -> str | None:  # noqa: N802  PySpark's.
+    def getCheckpointFile(self) -> str | None:
         """Return where the checkpoint is."""
         ...
 
-    def mapValues(self, f: Callable[[Any], Any]) -> Any:  # noqa: N802  PySpark's.
+    def mapValues(self, f: Callable[[Any], Any]) -> Any:
         """Return pairs with new values."""
         ...
 
@@ -55,11 +55,11 @@ class BatchRdd(Protocol):
         """Return the records of both."""
         ...
 
-    def reduceByKey(self, func: Any, numPartitions: int | None = None) -> Any:  # noqa: N802, N803
+    def reduceByKey(self, func: Any, numPartitions: int | None = None) -> Any:
         """Return reduced pairs."""
         ...
 
-    def leftOuterJoin(self, other: Any, numPartitions: int | None = None) -> Any:  # noqa: N802, N803
+    def leftOuterJoin(self, other: Any, numPartitions: int | None = None) -> Any:
         """Return the outer join."""
         ...
 

@@ -10,15 +10,15 @@ from millstream.engine.base.clock import Clock, SystemClock, monotonic_s
 from millstream.engine.base.config import Settings
 from millstream.engine.base.errors import OutputOperationError, SparkError
 from millstream.engine.base.properties import LocalProperties
+from millstream.engine.base.threads import RecurringTimer, SerialLoop, ThreadPool
 from millstream.engine.base.time import pretty_duration
 from millstream.engine.jobs.driver import ALL_MARKED
 from millstream.engine.jobs.failures import strip_engine_frames
-from millstream.engine.observe.listener_bus import ListenerBus
 from millstream.engine.streams.collector import CollectorPauses
 from millstream.engine.streams.events import BatchInfo
 from millstream.engine.streams.graph import DStreamGraph, OutputJob
 from millstream.engine.streams.jobset import JobSet
-from millstream.engine.base.threads import RecurringTimer, SerialLoop, ThreadPool
+from millstream.engine.streams.listener_bus import ListenerBus
 from millstream.engine.streams.tracker import ReceiverTracker
 
 _log = logging.getLogger(__name__)
@@ -161,9 +161,9 @@ class JobScheduler:
         try:
             self.tracker.allocate_blocks_to_batch(time_ms)
             jobs = self.graph.generate_jobs(time_ms)
-        except Exception as error:  # noqa: BLE001  User code in transform may raise.
+        except Exception as error:
             strip_engine_frames(error)
-            _log.error("error generating jobs batch=%d error=%s", time_ms, error)  # noqa: TRY400
+            _log.error("error generating jobs batch=%d error=%s", time_ms, error)
             self._note_error(time_ms, error)
             self._finish(time_ms)
             return
@@ -218,7 +218,7 @@ class JobScheduler:
         error: BaseException | None = None
         try:
             job.run()
-        except Exception as raised:  # noqa: BLE001  Output functions raise anything.
+        except Exception as raised:
             error = raised
         finally:
             self._properties.install({})
@@ -231,7 +231,9 @@ class JobScheduler:
         job: OutputJob,
         error: BaseException | None,
     ) -> None:
-        failure = None if error is None else output_failure(error, job, job_set.batch_ms)
+        failure = (
+            None if error is None else output_failure(error, job, job_set.batch_ms)
+        )
         if failure is not None:
             _log.error(
                 "error running output operation batch=%d output=%s error=%s",
@@ -282,7 +284,7 @@ class JobScheduler:
         with self.changed:
             self._progress.error = error
             self._progress.error_of_batch[batch_ms] = error
-            while len(self._progress.error_of_batch) > 1000:  # noqa: PLR2004  A bound.
+            while len(self._progress.error_of_batch) > 1000:
                 oldest = next(iter(self._progress.error_of_batch))
                 del self._progress.error_of_batch[oldest]
             self.changed.notify_all()
@@ -317,8 +319,10 @@ class JobScheduler:
         """Block until the batch at `time_ms` is done with; False when time runs out."""
         with self.changed:
             return self.changed.wait_for(
-                lambda: self._progress.last_processed_ms >= time_ms
-                and not any(t <= time_ms for t in self._progress.pending),
+                lambda: (
+                    self._progress.last_processed_ms >= time_ms
+                    and not any(t <= time_ms for t in self._progress.pending)
+                ),
                 timeout_s,
             )
 
@@ -355,7 +359,7 @@ def output_failure(
     return failure
 
 
-def refuse_on(loop_is_current: bool) -> None:  # noqa: FBT001
+def refuse_on(loop_is_current: bool) -> None:
     """Refuse to stop a context from its listeners' thread.
 
     Raises:

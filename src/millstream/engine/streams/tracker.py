@@ -163,7 +163,11 @@ class ReceiverTracker:
         with self._lock:
             before = self._infos.get(stream_id, ReceiverInfo(stream_id, name, True))
             info = replace(
-                before, name=name, active=True, location="localhost", executor_id="driver"
+                before,
+                name=name,
+                active=True,
+                location="localhost",
+                executor_id="driver",
             )
             self._infos[stream_id] = info
         self._post(ReceiverStarted(info))

@@ -1,1 +1,0 @@
-"""What shows the engine at work; reads events, changes nothing."""
