@@ -56,6 +56,7 @@ class SerialLoop:
                 work()
             except Exception as error:
                 self._on_error(error)
+            del work  # Or what it refers to lives until the next work comes.
 
 
 class ThreadPool:
@@ -112,6 +113,7 @@ class ThreadPool:
                 _log.exception(
                     "work on a pool raised; this is a bug pool=%s", self._name
                 )
+            del work  # Or what it refers to lives until the next work comes.
 
 
 class RecurringTimer:

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from millstream.engine.base import frames
 from millstream.engine.plan.partitioners import portable_hash
 
 _HASH_BITS = 64
@@ -61,11 +60,11 @@ class HyperLogLog:
 
 
 def _hash64(row: Any) -> int:
-    try:
-        text = f"{portable_hash(row)}|{row!r}" if not isinstance(row, str) else row
-    except TypeError:
-        text = frames.dumps(row).hex()
-    if isinstance(row, bool | int | float):
-        text = str(hash(row))  # 1, 1.0 and True are one record.
+    if isinstance(row, str):
+        text = row
+    elif isinstance(row, int) or (isinstance(row, float) and row.is_integer()):
+        text = str(int(row))  # 1, 1.0 and True are one record.
+    else:
+        text = f"{portable_hash(row)}|{row!r}"
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8)
     return int.from_bytes(digest.digest(), "big")

@@ -1,0 +1,64 @@
+"""Fixtures for all tests: settings of Hypothesis, and a look-out for what is left behind."""
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from millstream.context import SparkContext
+from millstream.streaming import StreamingContext
+
+_RELAXED = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+settings.register_profile(
+    "dev", max_examples=50, deadline=None, suppress_health_check=_RELAXED
+)
+settings.register_profile(
+    "ci",
+    max_examples=100,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=_RELAXED,
+)
+settings.register_profile(
+    "deep", max_examples=2000, deadline=None, suppress_health_check=_RELAXED
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+
+@pytest.fixture(autouse=True)
+def _no_strays() -> Iterator[None]:
+    """Fail a test that leaves a thread of ours or an active context behind."""
+    yield
+    active = StreamingContext.getActive()
+    live = SparkContext._active_spark_context
+    if active is not None:
+        active.stop()
+    if live is not None:
+        live.stop()
+    left = [
+        thread
+        for thread in threading.enumerate()
+        if thread.name.startswith("millstream")
+    ]
+    for thread in left:
+        thread.join(2)
+
+    assert active is None, "the test leaves an active StreamingContext behind"
+    assert live is None, "the test leaves a live SparkContext behind"
+    assert not any(thread.is_alive() for thread in left), f"threads left: {left}"
+
+
+@pytest.fixture
+def sc() -> Iterator[SparkContext]:
+    """Return a SparkContext with two slots."""
+    with SparkContext("local[2]", "test") as context:
+        yield context
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> str:
+    """Return a directory for checkpoints."""
+    return str(tmp_path / "checkpoint")
