@@ -1,13 +1,20 @@
 # `make demo` and `make test` need nothing but Python 3.11 or later: each makes a .venv
 # from pinned, hashed requirements (with uv when it is there, else venv and pip) and runs.
+# The second time there is nothing to install, and each starts at once.
 
 PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	command -v $$p >/dev/null 2>&1 && \
-	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && \
+	echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test bench check clean
+# Installs the requirements file $(1) into the environment.
+install = if command -v uv >/dev/null 2>&1; \
+	then uv pip install -q --python $(BIN)/python --require-hashes -r $(1); \
+	else $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r $(1); fi
+
+.PHONY: help demo test bench check docs lock clean
 
 help:  ## Show what there is
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
@@ -15,29 +22,42 @@ help:  ## Show what there is
 demo: $(VENV)/.run-ready  ## Count the words of a stream; DEMO_SECONDS=30
 	@PYTHONPATH=src $(BIN)/python -m millstream demo
 
-test: $(VENV)/.dev-ready  ## Run all tests
+test: $(VENV)/.dev-ready  ## Run all tests; PYTEST_ARGS="-k window"
 	@$(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 
-bench: $(VENV)/.dev-ready  ## Measure; prints ratios
+bench: $(VENV)/.dev-ready  ## Measure, as ratios; BENCH_ARGS="--list" shows what
 	@PYTHONPATH=src $(BIN)/python bench/run.py $(BENCH_ARGS)
 
-check: $(VENV)/.dev-ready  ## Format, lint, layers, types, tests
+check: $(VENV)/.dev-ready  ## Format, lint, layers, types, tests, coverage
 	@./check
 
-clean:  ## Remove the environment and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+docs: $(VENV)/.dev-ready  ## Write the pages that are made from the code
+	@PYTHONPATH=src $(BIN)/python docs/generate.py
 
+lock:  ## Pin the requirements anew; needs uv
+	uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header \
+		-o requirements/run.txt pyproject.toml
+	uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header \
+		-c requirements/run.txt --group dev -o requirements/dev.txt pyproject.toml
+
+clean:  ## Remove the environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache \
+		.coverage site build dist
+
+# An environment whose interpreter has gone is made anew.
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "Millstream needs Python 3.11 or later, and none was found on PATH" >&2; exit 1; }
+	@rm -rf $(VENV)
 	@if command -v uv >/dev/null 2>&1; then uv venv -q --python $(PYTHON) $(VENV); \
-	else $(PYTHON) -m venv $(VENV); fi
+	else $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "this Python has no venv module (on Debian: apt-get install python3-venv)" >&2; exit 1; }; fi
 
 $(VENV)/.run-ready: requirements/run.txt | $(VENV)/bin/python
-	@if command -v uv >/dev/null 2>&1; then uv pip install -q --python $(BIN)/python --require-hashes -r $<; \
-	else $(BIN)/python -m pip install -q --require-hashes -r $<; fi
+	@echo "installing the requirements into $(VENV)" >&2
+	@$(call install,$<)
 	@touch $@
 
 $(VENV)/.dev-ready: requirements/dev.txt | $(VENV)/bin/python
-	@if command -v uv >/dev/null 2>&1; then uv pip install -q --python $(BIN)/python --require-hashes -r $<; \
-	else $(BIN)/python -m pip install -q --require-hashes -r $<; fi
+	@echo "installing the requirements into $(VENV)" >&2
+	@$(call install,$<)
 	@touch $@ $(VENV)/.run-ready

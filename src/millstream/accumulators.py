@@ -1,5 +1,6 @@
 """Accumulators: values that tasks add to and the driver reads."""
 
+import copy
 import itertools
 from typing import Any, Generic, Self, TypeVar
 
@@ -105,7 +106,10 @@ class Accumulator(Generic[T]):
         if self._is_in_task or task_scope.current() is not None:
             msg = "Accumulator.value cannot be accessed inside tasks"
             raise PySparkRuntimeError(
-                msg, hint="read it on the driver, after the action"
+                msg,
+                condition="VALUE_NOT_ACCESSIBLE",
+                hint="read it on the driver, after the action",
+                value="Accumulator.value",
             )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -123,7 +127,8 @@ class _TaskAccumulator:
     """What one task has added so far."""
 
     def __init__(self, zero: Any, param: AccumulatorParam[Any]) -> None:
-        self.value, self.param = zero, param
+        # A copy: `zero` may hand out one and the same list each time.
+        self.value, self.param = copy.deepcopy(zero), param
 
     def add(self, term: Any) -> None:
         self.value = self.param.addInPlace(self.value, term)
@@ -135,6 +140,9 @@ class _TaskAccumulator:
 def _in_task(
     aid: int, zero: Any, accum_param: AccumulatorParam[Any]
 ) -> Accumulator[Any]:
+    known: Accumulator[Any] | None = accumulating.find(aid)
+    if known is not None and task_scope.current() is None:
+        return known  # Back on the driver: the one that was pickled, not a copy.
     made: Accumulator[Any] = Accumulator.__new__(Accumulator)
     made.aid, made.accum_param = aid, accum_param
     made._value, made._is_in_task = zero, True

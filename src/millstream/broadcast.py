@@ -1,5 +1,8 @@
 """Broadcast: a value sent to every worker once."""
 
+import itertools
+import weakref
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar
 
@@ -11,10 +14,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# What tasks read: the pickled value by id, and this process's copy of it.
+# What tasks read: the pickled value by key, and this process's copy of it. Keys are of
+# this process, for ids begin anew with each SparkContext: a broadcast of a context that
+# was stopped must not find a later one's value.
 _pickled: dict[int, bytes] = {}
 _copies: dict[int, Any] = {}
-_destroyed: set[int] = set()
+_keys = itertools.count()
 
 
 class Broadcast(Generic[T]):
@@ -25,42 +30,49 @@ class Broadcast(Generic[T]):
     """
 
     def __init__(self, sc: "SparkContext | None", value: T, broadcast_id: int) -> None:
-        """Pickle `value` and keep it for tasks."""
+        """Pickle `value` and keep it for tasks, as long as this object lives.
+
+        What a task runs refers to this object on the driver, by the RDD it belongs to.
+        """
         self._sc = sc
         self._id = broadcast_id
+        self._key = next(_keys)
         self._value = value
-        _pickled[broadcast_id] = frames.dumps(value)
+        _pickled[self._key] = frames.dumps(value)
+        # Programs that broadcast anew in each batch never destroy: no leak.
+        weakref.finalize(self, _forget, self._key).atexit = False
 
     @property
     def value(self) -> T:
         """The value.
 
         Raises:
-            SparkError: It was destroyed.
+            SparkError: It was destroyed; or read in a task after its SparkContext was
+                stopped.
         """
-        if self._id in _destroyed:
-            msg = f"Attempted to use Broadcast({self._id}) after it was destroyed"
-            raise SparkError(msg, hint="broadcast the value again")
         if task_scope.current() is None and hasattr(self, "_value"):
             return self._value
-        if self._id not in _copies:
-            _copies[self._id] = frames.loads(_pickled[self._id])
-        copy: T = _copies[self._id]
+        pickled = _pickled.get(self._key)
+        if pickled is None:
+            raise _gone(self._id)
+        if self._key not in _copies:
+            # Two tasks may come here at once: the first copy is everybody's.
+            _copies.setdefault(self._key, frames.loads(pickled))
+        copy: T = _copies[self._key]
         return copy
 
     def unpersist(self, blocking: bool = False) -> None:
         """Drop the tasks' copies; they are made again when needed."""
         del blocking
         self._check_driver("unpersisted")
-        _copies.pop(self._id, None)
+        _copies.pop(self._key, None)
 
     def destroy(self, blocking: bool = False) -> None:
         """Drop the value for good."""
         del blocking
         self._check_driver("destroyed")
-        _destroyed.add(self._id)
-        _copies.pop(self._id, None)
-        _pickled.pop(self._id, None)
+        _forget(self._key)
+        vars(self).pop("_value", None)
 
     def dump(self, value: T, f: BinaryIO) -> None:
         """Pickle `value` into `f`, and close it."""
@@ -83,22 +95,32 @@ class Broadcast(Generic[T]):
             raise PySparkRuntimeError(msg, condition="INVALID_BROADCAST_OPERATION")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self._id in _destroyed:
-            msg = f"Attempted to use Broadcast({self._id}) after it was destroyed"
-            raise SparkError(msg, hint="broadcast the value again")
-        return _in_task, (self._id,)
+        if self._key not in _pickled:
+            raise _gone(self._id)
+        return _in_task, (self._id, self._key)
 
 
-def _in_task(broadcast_id: int) -> Broadcast[Any]:
+def _in_task(broadcast_id: int, key: int) -> Broadcast[Any]:
     made: Broadcast[Any] = Broadcast.__new__(Broadcast)
     made._sc = None
     made._id = broadcast_id
+    made._key = key
     return made
 
 
-def forget_all(ids: list[int]) -> None:
+def _gone(broadcast_id: int) -> SparkError:
+    msg = f"Attempted to use Broadcast({broadcast_id}) after it was destroyed"
+    return SparkError(
+        msg, hint="broadcast the value again; stopping the SparkContext destroys it too"
+    )
+
+
+def _forget(key: int) -> None:
+    _copies.pop(key, None)
+    _pickled.pop(key, None)
+
+
+def forget_all(broadcasts: Iterable[Broadcast[Any]]) -> None:
     """Drop the broadcasts of a context that was stopped."""
-    for broadcast_id in ids:
-        _pickled.pop(broadcast_id, None)
-        _copies.pop(broadcast_id, None)
-        _destroyed.discard(broadcast_id)
+    for broadcast in broadcasts:
+        _forget(broadcast._key)

@@ -2,11 +2,12 @@
 
 import json
 import os  # noqa: TID251  Environment variables only.
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
-from millstream.engine.base.errors import PySparkRuntimeError
+from millstream.engine.base.errors import IllegalArgumentError, PySparkRuntimeError
 
 __all__ = ["SparkConf"]
 
@@ -58,7 +59,7 @@ class SparkConf:
         self,
         key: str | None = None,
         value: str | None = None,
-        pairs: list[tuple[str, str]] | None = None,
+        pairs: Iterable[tuple[str, str]] | None = None,
     ) -> Self:
         """Set environment variables of executors, one or several.
 
@@ -68,7 +69,7 @@ class SparkConf:
         if (key is None) == (pairs is None):
             msg = "Key-value pair or a list of pairs is required."
             raise PySparkRuntimeError(msg, condition="KEY_VALUE_PAIR_REQUIRED")
-        for name, text in pairs or [(str(key), str(value))]:
+        for name, text in [(key, value)] if pairs is None else pairs:
             self.set(f"spark.executorEnv.{name}", text)
         return self
 
@@ -106,13 +107,27 @@ def _defaults() -> dict[str, str]:
     values.update(
         (k, v) for k, v in system_properties.items() if k.startswith("spark.")
     )
-    values.update(json.loads(os.environ.get("MILLSTREAM_CONF", "{}")))
+    values.update(_given_on_the_command_line())
     return values
+
+
+def _given_on_the_command_line() -> dict[str, str]:
+    text = os.environ.get("MILLSTREAM_CONF", "{}")
+    try:
+        given = json.loads(text)
+    except ValueError:
+        given = None
+    if not isinstance(given, dict):
+        msg = f"the environment variable 'MILLSTREAM_CONF' is no JSON object: '{text}'"
+        hint = "leave it to `millstream run --conf`, which sets it"
+        raise IllegalArgumentError(msg, hint=hint)
+    return {key: str(value) for key, value in given.items()}
 
 
 def _read_properties(file: Path) -> Iterable[tuple[str, str]]:
     for line in file.read_text(encoding="utf-8").splitlines():
         text = line.strip()
-        if text and not text.startswith("#"):
-            key, _, value = text.replace("=", " ", 1).partition(" ")
-            yield key, value.strip()
+        if text.startswith("spark."):
+            # Key and value are apart by blanks, or by the first `=` or `:`.
+            key, *value = re.split(r"\s*[=:]\s*|\s+", text, maxsplit=1)
+            yield key, "".join(value)

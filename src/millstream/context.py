@@ -9,6 +9,7 @@ import shutil
 import sys
 import tarfile
 import threading
+import weakref
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -120,7 +121,7 @@ class SparkContext:
         self.pythonVer = f"{sys.version_info.major}.{sys.version_info.minor}"
         self.pythonExec = sys.executable
         self.profiler_collector: Any = None
-        self._broadcasts: list[int] = []
+        self._broadcasts: weakref.WeakSet[Broadcast[Any]] = weakref.WeakSet()
         self._python_includes: list[str] = []
         self._added: dict[str, list[str]] = {"files": [], "archives": []}
         self._temp_dir = str(self._driver.local_dir)
@@ -502,7 +503,7 @@ class SparkContext:
         except PySparkPicklingError as error:
             msg = f"Could not serialize broadcast: {error}"
             raise PySparkPicklingError(msg, hint=error.hint) from error
-        self._broadcasts.append(number)
+        self._broadcasts.add(made)
         return made
 
     def accumulator(

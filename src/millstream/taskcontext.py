@@ -30,7 +30,8 @@ class TaskContext:
         scope = task_scope.current()
         if scope is None:
             return None
-        context = TaskContext.__new__(TaskContext)
+        kind = TaskContext if scope.barrier is None else BarrierTaskContext
+        context = kind.__new__(kind)
         context._scope = scope
         return context
 

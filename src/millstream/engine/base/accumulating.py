@@ -30,6 +30,11 @@ def register(accumulator: Accumulating) -> None:
     _registered[accumulator.aid] = accumulator
 
 
+def find(aid: int) -> Any:
+    """Return the driver's accumulator of an id, or None when nobody holds it any more."""
+    return _registered.get(aid)
+
+
 def start_task_accumulators() -> None:
     """Begin a task in this thread: nothing has been added yet."""
     _local.added = {}
@@ -54,6 +59,6 @@ def merge(updates: Mapping[int, Any]) -> None:
         return
     with _lock:
         for aid, update in updates.items():
-            accumulator = _registered.get(aid)
+            accumulator = find(aid)
             if accumulator is not None:
                 accumulator.merge_update(update)

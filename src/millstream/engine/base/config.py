@@ -1,357 +1,33 @@
-"""Configuration: one catalogue of keys, and typed reading of their values.
+"""Settings: the values of a context, read by the types of the catalogue.
 
 Durations and sizes are written as Spark's: `200ms`, `5s`, `2min`; `64k`, `512m`, `1g`.
 """
 
 import logging
+import math
 import re
 import threading
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from enum import Enum
-from typing import Final, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
+from millstream.engine.base.catalogue import CATALOGUE, Kind, Setting, find_setting
 from millstream.engine.base.errors import IllegalArgumentError
+
+__all__ = [
+    "CATALOGUE",
+    "Kind",
+    "Setting",
+    "Settings",
+    "find_setting",
+    "parse_duration_ms",
+    "parse_size_bytes",
+    "remarks",
+    "tell_remarks",
+]
 
 _log = logging.getLogger(__name__)
 _Value = TypeVar("_Value")
 
-
-class Kind(Enum):
-    """What a value is."""
-
-    TEXT = "text"
-    BOOLEAN = "true or false"
-    INTEGER = "whole number"
-    NUMBER = "number"
-    DURATION_MS = "duration, ms if no unit is given"
-    DURATION_S = "duration, seconds if no unit is given"
-    SIZE_BYTES = "size, bytes if no unit is given"
-    SIZE_MIB = "size, MiB if no unit is given"
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One key. `does_nothing` says why a key Spark has is without effect here."""
-
-    key: str
-    kind: Kind
-    default: str | None
-    effect: str
-    at_least: float | None = None
-    does_nothing: str | None = None
-
-
-def _works(
-    key: str,
-    kind: Kind,
-    default: str | None,
-    effect: str,
-    at_least: float | None = None,
-) -> Setting:
-    return Setting(key, kind, default, effect, at_least)
-
-
-def _nothing(key: str, why: str, kind: Kind = Kind.TEXT) -> Setting:
-    return Setting(key, kind, None, "accepted; no effect", None, why)
-
-
-_T, _B, _I, _N = Kind.TEXT, Kind.BOOLEAN, Kind.INTEGER, Kind.NUMBER
-_MS, _S, _BYTES, _MIB = (
-    Kind.DURATION_MS,
-    Kind.DURATION_S,
-    Kind.SIZE_BYTES,
-    Kind.SIZE_MIB,
-)
-_JVM = "there is no JVM to configure"
-_LOCAL = "everything runs in one process; there are no executors to place"
-_LATER = "arrives with a later part; see the README's list of what works today"
-
-_SETTINGS = (
-    _works(
-        "spark.master",
-        _T,
-        None,
-        "where tasks run: local, local[N], local[*], local[N,F]",
-    ),
-    _works("spark.app.name", _T, None, "the name of the application"),
-    _works("spark.home", _T, None, "reported by SparkContext.sparkHome"),
-    _works(
-        "spark.default.parallelism",
-        _I,
-        None,
-        "partitions when a program names none; else the cores of the master",
-        1,
-    ),
-    _works(
-        "spark.task.maxFailures",
-        _I,
-        "4",
-        "tries of a task; a local master uses 1 unless it is local[N,F]",
-        1,
-    ),
-    _works(
-        "spark.local.dir",
-        _T,
-        None,
-        "where blocks spill to; else the system's temporary directory",
-    ),
-    _works("spark.log.level", _T, None, "the level of Millstream's log"),
-    _works(
-        "spark.rdd.compress",
-        _B,
-        "false",
-        "compress kept partitions: less memory, more CPU",
-    ),
-    _works(
-        "spark.cleaner.ttl",
-        _S,
-        None,
-        "forget kept partitions, shuffles and batch metadata older than this",
-        1,
-    ),
-    _works(
-        "spark.python.profile",
-        _B,
-        "false",
-        "profile tasks; see SparkContext.show_profiles",
-    ),
-    _works(
-        "spark.python.profile.dump",
-        _T,
-        None,
-        "directory for profiles when the context stops",
-    ),
-    _works(
-        "spark.submit.pyFiles",
-        _T,
-        None,
-        "modules to add to the import path, comma-separated",
-    ),
-    _works(
-        "spark.files",
-        _T,
-        None,
-        "files to add, as SparkContext.addFile does, comma-separated",
-    ),
-    _works(
-        "spark.executor.allowSparkContext",
-        _B,
-        "false",
-        "allow a SparkContext inside a task",
-    ),
-    _works(
-        "spark.hadoop.validateOutputSpecs",
-        _B,
-        "true",
-        "refuse to save into an existing directory",
-    ),
-    _works(
-        "spark.millstream.memory",
-        _MIB,
-        "1024",
-        "memory for kept partitions, shuffles and received blocks, before they spill or are dropped",
-        1,
-    ),
-    _works(
-        "spark.millstream.gc",
-        _T,
-        "between-batches",
-        "when the collector runs while a stream is active: between-batches, or automatic",
-    ),
-    _works(
-        "spark.streaming.blockInterval",
-        _MS,
-        "200",
-        "received records are cut into blocks, hence partitions, this long",
-        1,
-    ),
-    _works(
-        "spark.streaming.blockQueueSize",
-        _I,
-        "10",
-        "finished blocks that wait to be stored",
-        1,
-    ),
-    _works(
-        "spark.streaming.receiver.maxRate",
-        _I,
-        None,
-        "records a second and receiver; 0 or less: no limit",
-    ),
-    _works(
-        "spark.streaming.receiver.blockStoreTimeout",
-        _S,
-        "30",
-        "how long storing one block may take",
-        1,
-    ),
-    _works(
-        "spark.streaming.receiverRestartDelay",
-        _MS,
-        "2000",
-        "pause before a receiver restarts",
-        0,
-    ),
-    _works(
-        "spark.streaming.unpersist",
-        _B,
-        "true",
-        "drop generated RDDs and received blocks that are no longer needed",
-    ),
-    _works(
-        "spark.streaming.concurrentJobs",
-        _I,
-        "1",
-        "output operations that run at the same time, over batches too",
-        1,
-    ),
-    _works(
-        "spark.streaming.gracefulStopTimeout",
-        _MS,
-        None,
-        "limit of a graceful stop; else ten batches",
-        0,
-    ),
-    _works(
-        "spark.streaming.stopGracefullyOnShutdown",
-        _B,
-        "false",
-        "finish received data when the process is told to end",
-    ),
-    _works(
-        "spark.streaming.stopSparkContextByDefault",
-        _B,
-        "true",
-        "default of StreamingContext.stop()",
-    ),
-    _works(
-        "spark.streaming.checkpoint.directory",
-        _T,
-        None,
-        "calls StreamingContext.checkpoint() at construction",
-    ),
-    _works(
-        "spark.streaming.minRememberDuration",
-        _S,
-        "60",
-        "older name of spark.streaming.fileStream.minRememberDuration",
-        0,
-    ),
-    _works(
-        "spark.streaming.fileStream.minRememberDuration",
-        _S,
-        None,
-        "how old a file may be to be taken, and how long names are remembered",
-        0,
-    ),
-    _works(
-        "spark.streaming.clock",
-        _T,
-        "SystemClock",
-        "a class name that ends in ManualClock makes time virtual",
-    ),
-    _works(
-        "spark.streaming.manualClock.jump",
-        _MS,
-        "0",
-        "ms a manual clock jumps on recovery",
-    ),
-    _works(
-        "spark.streaming.ui.retainedBatches",
-        _I,
-        "1000",
-        "batches remembered for status",
-        1,
-    ),
-    _works(
-        "spark.streaming.extraListeners",
-        _T,
-        None,
-        "classes to register as streaming listeners, comma-separated",
-    ),
-    _nothing("spark.streaming.receiver.writeAheadLog.enable", _LATER, _B),
-    _nothing("spark.streaming.receiver.writeAheadLog.*", _LATER),
-    _nothing("spark.streaming.driver.writeAheadLog.*", _LATER),
-    _nothing("spark.streaming.backpressure.*", _LATER),
-    _nothing("spark.streaming.kafka.*", _LATER),
-    _nothing("spark.streaming.sessionByKey.deltaChainThreshold", _LATER, _I),
-    _nothing("spark.streaming.dynamicAllocation.*", _LOCAL),
-    _nothing("spark.dynamicAllocation.*", _LOCAL),
-    _nothing("spark.executor.*", _LOCAL),
-    _nothing("spark.executorEnv.*", _LOCAL),
-    _nothing("spark.cores.max", _LOCAL),
-    _nothing("spark.driver.*", _JVM),
-    _nothing("spark.memory.*", "use spark.millstream.memory"),
-    _nothing("spark.storage.*", "use spark.millstream.memory"),
-    _nothing(
-        "spark.shuffle.*",
-        "shuffles stay in this process; spark.millstream.memory bounds them",
-    ),
-    _nothing("spark.reducer.*", "shuffles stay in this process"),
-    _nothing("spark.broadcast.*", "broadcasts are handed over inside the process"),
-    _nothing("spark.serializer*", "records are pickled with protocol 5"),
-    _nothing("spark.kryo*", "records are pickled with protocol 5"),
-    _nothing("spark.io.*", "files are compressed by their extension"),
-    _nothing("spark.checkpoint.compress", "RDD checkpoints are not compressed", _B),
-    _nothing("spark.cleaner.*", "what nothing refers to goes at once"),
-    _nothing("spark.locality.*", _LOCAL),
-    _nothing("spark.speculation*", "not with a local master, as in Spark"),
-    _nothing("spark.scheduler.*", "jobs share the slots first come, first served"),
-    _nothing("spark.task.cpus", "a task takes one slot", _I),
-    _nothing("spark.task.resource.*", _LOCAL),
-    _nothing("spark.network.*", "there is no network between driver and tasks"),
-    _nothing("spark.rpc.*", "there is no network between driver and tasks"),
-    _nothing("spark.port.*", "no ports are opened"),
-    _nothing("spark.blockManager.*", "no ports are opened"),
-    _nothing("spark.python.worker.*", "tasks run in this process"),
-    _nothing("spark.python.authenticate.*", "tasks run in this process"),
-    _nothing("spark.pyspark.*", "tasks run in this process's Python"),
-    _nothing("spark.jars*", _JVM),
-    _nothing("spark.jvm*", _JVM),
-    _nothing("spark.archives", "use SparkContext.addArchive"),
-    _nothing(
-        "spark.hadoop.*",
-        "files are read by Python libraries, which have settings of their own",
-    ),
-    _nothing("spark.sql.*", _LATER),
-    _nothing("spark.ui.*", _LATER),
-    _nothing("spark.eventLog.*", _LATER),
-    _nothing("spark.history.*", _LATER),
-    _nothing("spark.metrics.*", _LATER),
-    _nothing("spark.extraListeners", _JVM),
-    _nothing("spark.eventqueue.*", _JVM),
-    _nothing("spark.yarn.*", _LOCAL),
-    _nothing("spark.kubernetes.*", _LOCAL),
-    _nothing("spark.mesos.*", _LOCAL),
-    _nothing("spark.deploy.*", _LOCAL),
-    _nothing("spark.submit.*", "programs are started with `millstream run`"),
-    _nothing("spark.authenticate*", "there is no network between driver and tasks"),
-    _nothing("spark.ssl.*", "there is no network between driver and tasks"),
-    _nothing("spark.security.*", "there is no network between driver and tasks"),
-    _nothing("spark.acls.*", _LATER),
-    _nothing("spark.modify.*", _LATER),
-    _works("spark.app.id", _T, None, "the name of this run; made by the context"),
-    _nothing("spark.app.*", "set by the context itself"),
-    _nothing("spark.excludeOnFailure.*", _LOCAL),
-    _nothing("spark.blacklist.*", _LOCAL),
-    _nothing("spark.stage.*", "a stage is tried four times"),
-    _nothing("spark.files.*", "files are read with buffers of 1 MiB"),
-    _nothing("spark.logConf", "ask SparkConf.toDebugString()", _B),
-    _nothing("spark.log.*", "use Python's logging"),
-    _nothing("spark.redaction.*", _LATER),
-    _nothing("spark.worker.*", _LOCAL),
-    _nothing("spark.barrier.*", "a barrier waits as long as its tasks run"),
-    _nothing("spark.job.*", "set by the context itself"),
-    _nothing("spark.connect.*", _LATER),
-    _nothing("spark.remote", _LATER),
-    _nothing("spark.resources.*", _LOCAL),
-    _nothing("spark.decommission.*", _LOCAL),
-    _nothing("spark.api.*", _JVM),
-)
-
-CATALOGUE: Final[Mapping[str, Setting]] = {each.key: each for each in _SETTINGS}
-_PREFIXES = tuple(key[:-1] for key in CATALOGUE if key.endswith("*"))
 
 _DURATION_MS = {
     "us": 0.001,
@@ -414,8 +90,16 @@ class Settings:
         return key in self._values
 
     def find_str(self, key: str) -> str | None:
-        """Return the text of `key`, its default, or None."""
-        return self._values.get(key, CATALOGUE[key].default)
+        """Return the text of `key`, its default, or None.
+
+        Raises:
+            IllegalArgumentError: It is none of the words that the key takes.
+        """
+        setting = CATALOGUE[key]
+        text = self._values.get(key, setting.default)
+        if setting.choices and text not in (None, *setting.choices):
+            raise _bad(key, str(text))
+        return text
 
     def get_str(self, key: str) -> str:
         """Return the text of `key`, which has a default."""
@@ -454,7 +138,10 @@ class Settings:
         if text is None:
             return None
         try:
-            return _checked(key, text, float(text))
+            number = float(text)
+            if not math.isfinite(number):
+                raise _bad(key, text)
+            return _checked(key, text, number)
         except ValueError:
             raise _bad(key, text) from None
 
@@ -498,7 +185,8 @@ class Settings:
         Raises:
             IllegalArgumentError: A value can't be read; names key, value and type.
         """
-        readers = {
+        readers: dict[Kind, Callable[[str], object]] = {
+            Kind.TEXT: self.find_str,
             Kind.BOOLEAN: self.find_bool,
             Kind.INTEGER: self.find_int,
             Kind.NUMBER: self.find_float,
@@ -509,7 +197,7 @@ class Settings:
         }
         for key in self._values:
             setting = CATALOGUE.get(key)
-            if setting is not None and setting.kind in readers:
+            if setting is not None:
                 readers[setting.kind](key)
 
 
@@ -527,9 +215,8 @@ def _checked(key: str, text: str, value: float) -> float:
 
 def _bad(key: str, text: str) -> IllegalArgumentError:
     setting = CATALOGUE[key]
-    least = "" if setting.at_least is None else f", at least {setting.at_least:g}"
     return IllegalArgumentError(
-        f"{key} should be a {setting.kind.value}{least}, but was '{text}'",
+        f"{key} should be {setting.expected()}, but was '{text}'",
         hint=f"{key}: {setting.effect}",
     )
 
@@ -538,18 +225,13 @@ def remarks(keys: Iterable[str]) -> list[tuple[str, str]]:
     """Return (key, remark) for keys that have no effect or that nobody knows. Pure."""
     found = []
     for key in sorted(keys):
-        setting = CATALOGUE.get(key) or _by_prefix(key)
+        setting = find_setting(key)
         if setting is None:
             if key.startswith("spark."):
                 found.append((key, f"unknown configuration key '{key}'{_nearest(key)}"))
         elif setting.does_nothing is not None:
             found.append((key, f"'{key}' does nothing here: {setting.does_nothing}"))
     return found
-
-
-def _by_prefix(key: str) -> Setting | None:
-    matching = [prefix for prefix in _PREFIXES if key.startswith(prefix)]
-    return CATALOGUE[max(matching, key=len) + "*"] if matching else None
 
 
 def _nearest(key: str) -> str:

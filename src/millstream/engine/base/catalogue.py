@@ -1,0 +1,512 @@
+"""Catalogue: every configuration key, what its value is, and what it does here.
+
+A key with `does_nothing` is accepted, and its reason told once when a program sets it. A
+key that ends in `*` stands for a family of such keys.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+
+class Kind(Enum):
+    """What a value is."""
+
+    TEXT = "text"
+    BOOLEAN = "true or false"
+    INTEGER = "a whole number"
+    NUMBER = "a number"
+    DURATION_MS = "a duration such as 200ms or 5s, in ms if no unit is given"
+    DURATION_S = "a duration such as 200ms or 5s, in seconds if no unit is given"
+    SIZE_BYTES = "a size such as 64k or 1g, in bytes if no unit is given"
+    SIZE_MIB = "a size such as 64k or 1g, in MiB if no unit is given"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One key. `does_nothing` says why a key Spark has is without effect here."""
+
+    key: str
+    kind: Kind
+    default: str | None
+    effect: str
+    at_least: float | None = None
+    """The least value: ms of a duration, bytes of a size."""
+    does_nothing: str | None = None
+    choices: tuple[str, ...] = ()
+
+    def expected(self) -> str:
+        """Return in words what a value must be."""
+        if self.choices:
+            return f"one of {', '.join(self.choices)}"
+        unit = _UNITS.get(self.kind, "")
+        least = "" if self.at_least is None else f", at least {self.at_least:g}{unit}"
+        return f"{self.kind.value}{least}"
+
+
+_UNITS = {
+    Kind.DURATION_MS: " ms",
+    Kind.DURATION_S: " ms",
+    Kind.SIZE_BYTES: " bytes",
+    Kind.SIZE_MIB: " bytes",
+}
+_T, _B, _I, _N = Kind.TEXT, Kind.BOOLEAN, Kind.INTEGER, Kind.NUMBER
+_MS, _S, _MIB = Kind.DURATION_MS, Kind.DURATION_S, Kind.SIZE_MIB
+
+_JVM = "there is no JVM to configure"
+_LOCAL = "everything runs in one process; there are no executors to place"
+_NO_NETWORK = "there is no network between driver and tasks"
+_IN_PROCESS = "tasks run in this process"
+_MEMORY = "use spark.millstream.memory"
+_PICKLED = "records are pickled with protocol 5"
+_LATER = "arrives with a later part; see the README's list of what works today"
+_GONE = "Spark itself has dropped it"
+_CONNECTOR = "connectors written for the JVM don't run here"
+
+
+def _works(
+    key: str,
+    kind: Kind,
+    default: str | None,
+    effect: str,
+    at_least: float | None = None,
+) -> Setting:
+    return Setting(key, kind, default, effect, at_least)
+
+
+def _later(
+    key: str,
+    kind: Kind,
+    default: str | None,
+    effect: str,
+    at_least: float | None = None,
+) -> Setting:
+    return Setting(key, kind, default, effect, at_least, _LATER)
+
+
+def _nothing(key: str, why: str, kind: Kind = Kind.TEXT) -> Setting:
+    return Setting(key, kind, None, "accepted; no effect", None, why)
+
+
+_APPLICATION = (
+    _works(
+        "spark.master",
+        _T,
+        None,
+        "where tasks run: local, local[N], local[*], local[N,F]",
+    ),
+    _works("spark.app.name", _T, None, "the name of the application"),
+    _works("spark.app.id", _T, None, "the name of this run; made by the context"),
+    _works("spark.home", _T, None, "reported by SparkContext.sparkHome"),
+    _works(
+        "spark.default.parallelism",
+        _I,
+        None,
+        "partitions when a program names none; else the cores of the master",
+        1,
+    ),
+    _works(
+        "spark.task.maxFailures",
+        _I,
+        "4",
+        "tries of a task; a local master uses 1 unless it is local[N,F]",
+        1,
+    ),
+    _works(
+        "spark.local.dir",
+        _T,
+        None,
+        "where blocks spill to; else the system's temporary directory",
+    ),
+    _works("spark.log.level", _T, None, "the level of Millstream's log"),
+    _works(
+        "spark.rdd.compress",
+        _B,
+        "false",
+        "compress kept partitions: less memory, more CPU",
+    ),
+    _works(
+        "spark.cleaner.ttl",
+        _S,
+        None,
+        "forget kept partitions, shuffles and batch metadata older than this",
+        1,
+    ),
+    _works(
+        "spark.python.profile",
+        _B,
+        "false",
+        "profile tasks; see SparkContext.show_profiles",
+    ),
+    _works(
+        "spark.python.profile.dump",
+        _T,
+        None,
+        "directory for profiles when the context stops",
+    ),
+    _works(
+        "spark.submit.pyFiles",
+        _T,
+        None,
+        "modules to add to the import path, comma-separated",
+    ),
+    _works(
+        "spark.files",
+        _T,
+        None,
+        "files to add, as SparkContext.addFile does, comma-separated",
+    ),
+    _works(
+        "spark.executor.allowSparkContext",
+        _B,
+        "false",
+        "allow a SparkContext inside a task",
+    ),
+    _works(
+        "spark.hadoop.validateOutputSpecs",
+        _B,
+        "true",
+        "refuse to save into an existing directory",
+    ),
+    _works(
+        "spark.millstream.memory",
+        _MIB,
+        "1024",
+        "memory for kept partitions, shuffles and received blocks, before they spill or are dropped",
+        1,
+    ),
+    Setting(
+        "spark.millstream.gc",
+        _T,
+        "between-batches",
+        "when the collector runs while a stream is active",
+        choices=("between-batches", "automatic"),
+    ),
+)
+
+_STREAMING = (
+    _works(
+        "spark.streaming.blockInterval",
+        _MS,
+        "200",
+        "received records are cut into blocks, hence partitions, this long",
+        1,
+    ),
+    _works(
+        "spark.streaming.receiver.maxRate",
+        _I,
+        None,
+        "records a second and receiver; 0 or less: no limit",
+    ),
+    _works(
+        "spark.streaming.receiverRestartDelay",
+        _MS,
+        "2000",
+        "pause before a receiver restarts",
+        0,
+    ),
+    _works(
+        "spark.streaming.unpersist",
+        _B,
+        "true",
+        "drop generated RDDs and received blocks that are no longer needed",
+    ),
+    _works(
+        "spark.streaming.concurrentJobs",
+        _I,
+        "1",
+        "output operations that run at the same time, over batches too",
+        1,
+    ),
+    _works(
+        "spark.streaming.gracefulStopTimeout",
+        _MS,
+        None,
+        "limit of a graceful stop; else ten batches",
+        0,
+    ),
+    _works(
+        "spark.streaming.stopGracefullyOnShutdown",
+        _B,
+        "false",
+        "finish received data when the process is told to end",
+    ),
+    _works(
+        "spark.streaming.stopSparkContextByDefault",
+        _B,
+        "true",
+        "default of StreamingContext.stop()",
+    ),
+    _works(
+        "spark.streaming.checkpoint.directory",
+        _T,
+        None,
+        "calls StreamingContext.checkpoint() at construction",
+    ),
+    _works(
+        "spark.streaming.minRememberDuration",
+        _S,
+        "60",
+        "older name of spark.streaming.fileStream.minRememberDuration",
+        0,
+    ),
+    _works(
+        "spark.streaming.fileStream.minRememberDuration",
+        _S,
+        None,
+        "how old a file may be to be taken, and how long names are remembered",
+        0,
+    ),
+    _works(
+        "spark.streaming.clock",
+        _T,
+        "SystemClock",
+        "a class name that ends in ManualClock makes time virtual",
+    ),
+    _works(
+        "spark.streaming.extraListeners",
+        _T,
+        None,
+        "classes to register as streaming listeners, comma-separated",
+    ),
+    Setting(
+        "spark.streaming.blockQueueSize",
+        _I,
+        "10",
+        "finished blocks that wait to be stored",
+        1,
+        "a finished block is stored at once; the receiver waits meanwhile",
+    ),
+    Setting(
+        "spark.streaming.receiver.blockStoreTimeout",
+        _S,
+        "30",
+        "how long storing one block may take",
+        1,
+        "blocks are stored in this process's memory or on its disk, without a time limit",
+    ),
+    _later(
+        "spark.streaming.manualClock.jump",
+        _MS,
+        "0",
+        "ms a manual clock jumps on recovery",
+    ),
+    _later(
+        "spark.streaming.ui.retainedBatches",
+        _I,
+        "1000",
+        "batches remembered for status",
+        1,
+    ),
+)
+
+_RATES = "spark.streaming.backpressure"
+_BACKPRESSURE = (
+    _later(f"{_RATES}.enabled", _B, "false", "adapt receiving to processing speed"),
+    _later(f"{_RATES}.initialRate", _I, None, "rate before the first estimate"),
+    Setting(
+        f"{_RATES}.rateEstimator",
+        _T,
+        "pid",
+        "how rates are estimated",
+        None,
+        _LATER,
+        ("pid",),
+    ),
+    _later(f"{_RATES}.pid.proportional", _N, "1.0", "weight of the error", 0),
+    _later(f"{_RATES}.pid.integral", _N, "0.2", "weight of the past errors", 0),
+    _later(f"{_RATES}.pid.derived", _N, "0.0", "weight of the error's change", 0),
+    _later(f"{_RATES}.pid.minRate", _N, "100", "lowest rate, records a second", 0),
+)
+
+_LOG = "writeAheadLog"
+_RECEIVED, _METADATA = (
+    f"spark.streaming.receiver.{_LOG}",
+    f"spark.streaming.driver.{_LOG}",
+)
+_WRITE_AHEAD_LOGS = (
+    _later(f"{_RECEIVED}.enable", _B, "false", "log received data before use"),
+    _later(f"{_METADATA}.allowBatching", _B, "true", "group records in one write"),
+    _later(f"{_METADATA}.batchingTimeout", _MS, "5000", "wait for such a write", 0),
+    *(
+        setting
+        for log in (_RECEIVED, _METADATA)
+        for setting in (
+            _later(f"{log}.class", _T, None, "a write-ahead log class of your own"),
+            _later(f"{log}.rollingIntervalSecs", _I, "60", "a new file every n s", 1),
+            _later(f"{log}.maxFailures", _I, "3", "tries of a write", 1),
+            _later(f"{log}.closeFileAfterWrite", _B, "false", "for object stores"),
+        )
+    ),
+)
+
+_KAFKA = "spark.streaming.kafka"
+_KAFKA_DIRECT = (
+    _later(f"{_KAFKA}.maxRatePerPartition", _I, "0", "records a second; 0: no limit"),
+    _later(f"{_KAFKA}.minRatePerPartition", _I, "1", "lower bound of back-pressure"),
+    _later(f"{_KAFKA}.consumer.cache.enabled", _B, "true", "keep consumers open"),
+    _later(f"{_KAFKA}.consumer.cache.initialCapacity", _I, "16", "consumers kept"),
+    _later(f"{_KAFKA}.consumer.cache.maxCapacity", _I, "64", "consumers kept at most"),
+    _later(f"{_KAFKA}.consumer.cache.loadFactor", _N, "0.75", "of that cache"),
+    _later(f"{_KAFKA}.consumer.poll.ms", _MS, "120000", "time-out of a poll"),
+    _later(f"{_KAFKA}.allowNonConsecutiveOffsets", _B, "false", "tolerate gaps"),
+    _later(f"{_KAFKA}.maxRetries", _I, "1", "tries of finding a leader"),
+)
+
+_SCALING = "spark.streaming.dynamicAllocation"
+_FAMILIAR = (
+    _later("spark.streaming.sessionByKey.deltaChainThreshold", _I, "20", "deltas", 1),
+    _nothing(f"{_SCALING}.enabled", _LOCAL, _B),
+    _nothing(f"{_SCALING}.minExecutors", _LOCAL, _I),
+    _nothing(f"{_SCALING}.maxExecutors", _LOCAL, _I),
+    _nothing(f"{_SCALING}.scalingInterval", _LOCAL, _S),
+    _nothing(f"{_SCALING}.scalingUpRatio", _LOCAL, _N),
+    _nothing(f"{_SCALING}.scalingDownRatio", _LOCAL, _N),
+    _nothing(f"{_SCALING}.testing", _LOCAL, _B),
+    _nothing("spark.checkpoint.compress", "RDD checkpoints are not compressed", _B),
+    _nothing("spark.cores.max", _LOCAL),
+    _nothing("spark.driver.cores", _JVM),
+    _nothing("spark.driver.extraJavaOptions", _JVM),
+    _nothing("spark.driver.host", _NO_NETWORK),
+    _nothing("spark.driver.maxResultSize", "results stay in this process"),
+    _nothing("spark.driver.memory", _JVM),
+    _nothing("spark.driver.port", _NO_NETWORK),
+    _nothing("spark.dynamicAllocation.enabled", _LOCAL),
+    _nothing("spark.eventLog.dir", _LATER),
+    _nothing("spark.eventLog.enabled", _LATER),
+    _nothing("spark.executor.cores", _LOCAL),
+    _nothing("spark.executor.extraJavaOptions", _JVM),
+    _nothing("spark.executor.instances", _LOCAL),
+    _nothing("spark.executor.memory", _MEMORY),
+    _nothing("spark.io.compression.codec", "files are compressed by their extension"),
+    _nothing("spark.jars", _JVM),
+    _nothing("spark.jars.packages", _JVM),
+    _nothing("spark.kryo.registrator", _PICKLED),
+    _nothing("spark.kryoserializer.buffer.max", _PICKLED),
+    _nothing("spark.locality.wait", _LOCAL),
+    _nothing("spark.logConf", "ask SparkConf.toDebugString()", _B),
+    _nothing("spark.memory.fraction", _MEMORY),
+    _nothing("spark.network.timeout", _NO_NETWORK),
+    _nothing("spark.python.worker.memory", _IN_PROCESS),
+    _nothing("spark.python.worker.reuse", _IN_PROCESS, _B),
+    _nothing("spark.scheduler.mode", "jobs share the slots first come, first served"),
+    _nothing("spark.serializer", _PICKLED),
+    _nothing("spark.shuffle.service.enabled", _LOCAL),
+    _nothing("spark.speculation", "not with a local master, as in Spark", _B),
+    _nothing("spark.sql.shuffle.partitions", _LATER),
+    _nothing("spark.storage.memoryFraction", _MEMORY),
+    _nothing("spark.task.cpus", "a task takes one slot", _I),
+    _nothing("spark.ui.enabled", _LATER, _B),
+    _nothing("spark.ui.port", _LATER),
+)
+
+_FAMILIES = (
+    _nothing("spark.acls.*", _LATER),
+    _nothing("spark.akka.*", _GONE),
+    _nothing("spark.api.*", _JVM),
+    _nothing("spark.app.*", "set by the context itself"),
+    _nothing("spark.archives", "use SparkContext.addArchive"),
+    _nothing("spark.authenticate*", _NO_NETWORK),
+    _nothing("spark.barrier.*", "a barrier waits as long as its tasks run"),
+    _nothing("spark.blacklist.*", _LOCAL),
+    _nothing("spark.blockManager.*", "no ports are opened"),
+    _nothing("spark.broadcast.*", "broadcasts are handed over inside the process"),
+    _nothing("spark.buffer.*", "buffers have a size of their own"),
+    _nothing("spark.cassandra.*", _CONNECTOR),
+    _nothing("spark.cleaner.*", "what nothing refers to goes at once"),
+    _nothing("spark.closure.*", "functions are pickled by value"),
+    _nothing("spark.connect.*", _LATER),
+    _nothing("spark.decommission.*", _LOCAL),
+    _nothing("spark.deploy.*", _LOCAL),
+    _nothing("spark.driver.*", _JVM),
+    _nothing("spark.dynamicAllocation.*", _LOCAL),
+    _nothing("spark.es.*", _CONNECTOR),
+    _nothing("spark.eventLog.*", _LATER),
+    _nothing("spark.eventqueue.*", _JVM),
+    _nothing("spark.excludeOnFailure.*", _LOCAL),
+    _nothing("spark.executor.*", _LOCAL),
+    _nothing("spark.executorEnv.*", _LOCAL),
+    _nothing("spark.extraListeners", _JVM),
+    _nothing("spark.fileserver.*", _GONE),
+    _nothing("spark.files.*", "files are read with buffers of 1 MiB"),
+    _nothing(
+        "spark.hadoop.*",
+        "files are read by Python libraries, which have settings of their own",
+    ),
+    _nothing("spark.history.*", _LATER),
+    _nothing("spark.io.*", "files are compressed by their extension"),
+    _nothing("spark.jars*", _JVM),
+    _nothing("spark.job.*", "set by the context itself"),
+    _nothing("spark.jvm*", _JVM),
+    _nothing("spark.kafka.*", _LATER),
+    _nothing("spark.kryo*", _PICKLED),
+    _nothing("spark.kubernetes.*", _LOCAL),
+    _nothing("spark.locality.*", _LOCAL),
+    _nothing("spark.localExecution.*", _GONE),
+    _nothing("spark.log.*", "use Python's logging"),
+    _nothing("spark.logLineage", "ask rdd.toDebugString()"),
+    _nothing("spark.memory.*", _MEMORY),
+    _nothing("spark.mesos.*", _LOCAL),
+    _nothing("spark.metrics.*", _LATER),
+    _nothing("spark.modify.*", _LATER),
+    _nothing("spark.mongodb.*", _CONNECTOR),
+    _nothing("spark.network.*", _NO_NETWORK),
+    _nothing("spark.plugins*", _JVM),
+    _nothing("spark.port.*", "no ports are opened"),
+    _nothing("spark.pyspark.*", "tasks run in this process's Python"),
+    _nothing("spark.python.*", _IN_PROCESS),
+    _nothing("spark.rdd.*", "partitions are listed and kept in this process"),
+    _nothing("spark.redaction.*", _LATER),
+    _nothing("spark.redis.*", _CONNECTOR),
+    _nothing("spark.reducer.*", "shuffles stay in this process"),
+    _nothing("spark.remote", _LATER),
+    _nothing("spark.repl.*", _JVM),
+    _nothing("spark.resources.*", _LOCAL),
+    _nothing("spark.rpc.*", _NO_NETWORK),
+    _nothing("spark.scheduler.*", "jobs share the slots first come, first served"),
+    _nothing("spark.security.*", _NO_NETWORK),
+    _nothing("spark.serializer*", _PICKLED),
+    _nothing(
+        "spark.shuffle.*",
+        "shuffles stay in this process; spark.millstream.memory bounds them",
+    ),
+    _nothing("spark.speculation*", "not with a local master, as in Spark"),
+    _nothing("spark.sql.*", _LATER),
+    _nothing("spark.ssl.*", _NO_NETWORK),
+    _nothing("spark.stage.*", "a stage is tried four times"),
+    _nothing("spark.storage.*", _MEMORY),
+    _nothing("spark.submit.*", "programs are started with `millstream run`"),
+    _nothing("spark.tachyonStore.*", _GONE),
+    _nothing("spark.task.resource.*", _LOCAL),
+    _nothing("spark.ui.*", _LATER),
+    _nothing("spark.worker.*", _LOCAL),
+    _nothing("spark.yarn.*", _LOCAL),
+)
+
+CATALOGUE: Final[Mapping[str, Setting]] = {
+    each.key: each
+    for each in (
+        *_APPLICATION,
+        *_STREAMING,
+        *_BACKPRESSURE,
+        *_WRITE_AHEAD_LOGS,
+        *_KAFKA_DIRECT,
+        *_FAMILIAR,
+        *_FAMILIES,
+    )
+}
+_PREFIXES = tuple(key[:-1] for key in CATALOGUE if key.endswith("*"))
+
+
+def find_setting(key: str) -> Setting | None:
+    """Return the entry of `key`: its own, else that of the closest family, or None.
+
+    >>> find_setting("spark.executor.pyspark.memory").key
+    'spark.executor.*'
+    """
+    own = CATALOGUE.get(key)
+    if own is not None:
+        return own
+    matching = [prefix for prefix in _PREFIXES if key.startswith(prefix)]
+    return CATALOGUE[max(matching, key=len) + "*"] if matching else None

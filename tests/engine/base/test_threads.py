@@ -1,0 +1,92 @@
+"""Tests of engine/base/threads.py."""
+
+import threading
+
+import pytest
+
+from millstream.engine.base.clock import ManualClock
+from millstream.engine.base.threads import RecurringTimer, SerialLoop, ThreadPool
+
+
+def test_a_loop_handles_in_order_and_survives_errors() -> None:
+    """What a handler raises is reported; the next one runs."""
+    errors: list[BaseException] = []
+    seen: list[int] = []
+    loop = SerialLoop("millstream-test", errors.append)
+    loop.start()
+    loop.post(lambda: seen.append(1))
+    loop.post(lambda: [][1])
+    loop.post(lambda: seen.append(int(loop.is_current)))
+    loop.stop()
+
+    assert seen == [1, 1]
+    assert [type(error) for error in errors] == [IndexError]
+    assert not loop.is_current
+
+
+def test_a_pool_runs_side_by_side_and_closes() -> None:
+    """As many at a time as it has threads; closed, it takes nothing."""
+    pool = ThreadPool(2, "millstream-test")
+    together, done = threading.Barrier(2), threading.Semaphore(0)
+    for _ in range(2):
+        pool.submit(lambda: (together.wait(10), done.release()))
+    for _ in range(2):
+        assert done.acquire(timeout=10)
+
+    assert pool.close(5)
+    assert not pool.submit(lambda: None)
+
+
+def test_a_pool_says_when_work_raises(caplog: pytest.LogCaptureFixture) -> None:
+    """Work must not raise; if it does, the log has it and the thread lives on."""
+    pool, done = ThreadPool(1, "millstream-test"), threading.Event()
+    pool.submit(lambda: [][1])
+    pool.submit(done.set)
+
+    assert done.wait(10)
+    assert pool.close(5)
+    assert "this is a bug" in caplog.text
+
+
+def test_a_timer_skips_no_point_of_its_grid() -> None:
+    """Late calls catch up, each with its own time (the example of SCH-3)."""
+    clock, seen, enough = ManualClock(), [], threading.Semaphore(0)
+
+    def note(time_ms: int) -> None:
+        seen.append(time_ms)
+        enough.release()
+
+    timer = RecurringTimer(clock, 50, note, "millstream-test")
+    timer.start(0)
+    clock.advance_ms(50)
+    clock.advance_ms(150)
+    for _ in range(5):
+        assert enough.acquire(timeout=10)
+    timer.stop(interrupt=True)
+
+    assert seen == [0, 50, 100, 150, 200]
+
+
+def test_a_timer_stopped_without_interrupt_fires_once_more() -> None:
+    """It returns the time of that last call."""
+    clock, seen = ManualClock(), []
+    timer = RecurringTimer(clock, 50, seen.append, "millstream-test")
+    timer.start(50)
+    assert clock.wait_until_someone_waits(10, lambda times: 50 in times)
+    last: list[int] = []
+    stopper = threading.Thread(target=lambda: last.append(timer.stop(interrupt=False)))
+    stopper.start()
+    while stopper.is_alive():
+        clock.advance_ms(120)
+        stopper.join(0.01)
+
+    assert seen == [50, 100]
+    assert last == [100]
+
+
+def test_where_grids_begin() -> None:
+    """Strictly after now; on the epoch's grid, or on the one of before."""
+    timer = RecurringTimer(ManualClock(1000), 300, print, "millstream-test")
+
+    assert timer.start_time_ms() == 1200
+    assert timer.restart_time_ms(100) == 1300
