@@ -82,6 +82,19 @@ def test_shuffle_outputs_serve_later_jobs(sc: SparkContext) -> None:
     assert ran.value == 10
 
 
+def test_shuffles_of_nothing_are_empty(sc: SparkContext) -> None:
+    """An RDD without partitions can be reduced, grouped, joined and sorted."""
+    empty = sc.emptyRDD()
+
+    assert empty.reduceByKey(max, 2).collect() == []
+    assert empty.groupByKey(3).glom().collect() == [[], [], []]
+    assert empty.join(empty, 2).count() == 0
+    assert empty.distinct(1).collect() == []
+    assert empty.sortByKey(numPartitions=2).collect() == []
+    assert empty.count() == empty.sum() == 0
+    assert empty.isEmpty()
+
+
 def test_take_looks_at_few_partitions(sc: SparkContext) -> None:
     """One partition first; all only if need be."""
     ran = sc.accumulator(0)

@@ -55,14 +55,8 @@ class ShuffleRegistry:
             outputs.counts_of_map[map_index] = tuple(counts)
 
     def has(self, node: RddNode) -> bool:
-        """Say whether every map task's output is there."""
-        assert isinstance(node.op, Shuffled), "only a shuffle has map outputs"
-        with self._lock:
-            outputs = self._outputs.get(node.id)
-            return (
-                outputs is not None
-                and len(outputs.counts_of_map) == node.op.parent.partition_count
-            )
+        """Say whether every map task's output is there; of no tasks it always is."""
+        return not self.missing(node)
 
     def missing(self, node: RddNode) -> tuple[int, ...]:
         """Return the map tasks whose output isn't there."""
@@ -81,7 +75,8 @@ class ShuffleRegistry:
         with self._lock:
             if not self.has(node):
                 return None
-            counts_of_map = sorted(self._outputs[node.id].counts_of_map.items())
+            outputs = self._outputs.get(node.id, _Outputs())
+            counts_of_map = sorted(outputs.counts_of_map.items())
         buckets: list[FrozenRows] = []
         for map_index, counts in counts_of_map:
             if not counts[partition]:
