@@ -7,6 +7,7 @@ PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && \
 	echo $$p && break; done)
 VENV := .venv
+export PYTHONPATH := $(CURDIR)/src
 BIN := $(VENV)/bin
 
 # Installs the requirements file $(1) into the environment.
@@ -20,19 +21,19 @@ help:  ## Show what there is
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
 
 demo: $(VENV)/.run-ready  ## Count the words of a stream; DEMO_SECONDS=30
-	@PYTHONPATH=src $(BIN)/python -m millstream demo
+	@$(BIN)/python -m millstream demo
 
 test: $(VENV)/.dev-ready  ## Run all tests; PYTEST_ARGS="-k window"
 	@$(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 
 bench: $(VENV)/.dev-ready  ## Measure, as ratios; BENCH_ARGS="--list" shows what
-	@PYTHONPATH=src $(BIN)/python bench/run.py $(BENCH_ARGS)
+	@$(BIN)/python bench/run.py $(BENCH_ARGS)
 
 check: $(VENV)/.dev-ready  ## Format, lint, layers, types, tests, coverage
 	@./check
 
 docs: $(VENV)/.dev-ready  ## Write the pages that are made from the code
-	@PYTHONPATH=src $(BIN)/python docs/generate.py
+	@$(BIN)/python docs/generate.py
 
 lock:  ## Pin the requirements anew; needs uv
 	uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header \

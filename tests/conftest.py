@@ -11,6 +11,14 @@ from hypothesis import HealthCheck, settings
 from millstream.context import SparkContext
 from millstream.streaming import StreamingContext
 
+_SOURCE = str(Path(__file__).parent.parent / "src")
+_JOIN_S = 2.0
+
+# Child processes that tests start find the package as the tests do.
+_paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+if _SOURCE not in _paths:
+    os.environ["PYTHONPATH"] = os.pathsep.join([_SOURCE, *filter(None, _paths)])
+
 _RELAXED = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 settings.register_profile(
     "dev", max_examples=50, deadline=None, suppress_health_check=_RELAXED
@@ -30,7 +38,8 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 @pytest.fixture(autouse=True)
 def _no_strays() -> Iterator[None]:
-    """Fail a test that leaves a thread of ours or an active context behind."""
+    """Fail a test that leaves a thread or an active context behind."""
+    before = set(threading.enumerate())
     yield
     active = StreamingContext.getActive()
     live = SparkContext._active_spark_context
@@ -38,13 +47,9 @@ def _no_strays() -> Iterator[None]:
         active.stop()
     if live is not None:
         live.stop()
-    left = [
-        thread
-        for thread in threading.enumerate()
-        if thread.name.startswith("millstream")
-    ]
+    left = [thread for thread in threading.enumerate() if thread not in before]
     for thread in left:
-        thread.join(2)
+        thread.join(_JOIN_S)
 
     assert active is None, "the test leaves an active StreamingContext behind"
     assert live is None, "the test leaves a live SparkContext behind"

@@ -42,13 +42,16 @@ def test_every_public_name_can_be_imported() -> None:
     for name in millstream.__all__:
         assert getattr(millstream, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        millstream.nothing  # noqa: B018
+        millstream.nothing
 
 
 def test_one_context_a_process() -> None:
     """The second is refused, with who made the first; getOrCreate shares it."""
     with SparkContext("local", "first") as sc:
-        with pytest.raises(ValueError, match=r"Cannot run multiple SparkContexts at once; existing SparkContext\(app=first, master=local\) created by .*test_context.py"):
+        with pytest.raises(
+            ValueError,
+            match=r"Cannot run multiple SparkContexts at once; existing SparkContext\(app=first, master=local\) created by .*test_context.py",
+        ):
             SparkContext("local", "second")
         assert SparkContext.getOrCreate() is sc
         assert SparkSession.builder.appName("x").getOrCreate().sparkContext is sc
@@ -60,7 +63,12 @@ def test_one_context_a_process() -> None:
 
 @pytest.mark.parametrize(
     ("master", "slots", "tries"),
-    [("local", 1, 1), ("local[3]", 3, 1), ("local[2,4]", 2, 4), ("local-cluster[2,1,512]", 2, 4)],
+    [
+        ("local", 1, 1),
+        ("local[3]", 3, 1),
+        ("local[2,4]", 2, 4),
+        ("local-cluster[2,1,512]", 2, 4),
+    ],
 )
 def test_masters(master: str, slots: int, tries: int) -> None:
     """Slots and tries come from the master."""
@@ -68,10 +76,12 @@ def test_masters(master: str, slots: int, tries: int) -> None:
         assert (sc._driver.slots, sc._driver.task_failures_max) == (slots, tries)
 
 
-@pytest.mark.parametrize("master", ["spark://h:1", "yarn", "k8s://x", "local[0]", "moon"])
+@pytest.mark.parametrize(
+    "master", ["spark://h:1", "yarn", "k8s://x", "local[0]", "moon"]
+)
 def test_masters_that_cannot_be_used(master: str) -> None:
     """Clusters and nonsense: refused with what to use."""
-    with pytest.raises(IllegalArgumentError, match="master|Master") as caught:
+    with pytest.raises(IllegalArgumentError, match=r"master|Master") as caught:
         SparkContext(master, "t")
 
     assert "local" in (caught.value.hint or "")
@@ -80,7 +90,12 @@ def test_masters_that_cannot_be_used(master: str) -> None:
 
 def test_arguments_win_over_conf() -> None:
     """And the conf is copied, defaults filled in."""
-    conf = SparkConf().setMaster("local[4]").setAppName("conf").set("spark.default.parallelism", "7")
+    conf = (
+        SparkConf()
+        .setMaster("local[4]")
+        .setAppName("conf")
+        .set("spark.default.parallelism", "7")
+    )
     with SparkContext("local[2]", conf=conf, environment={"A": "b"}) as sc:
         conf.set("spark.app.name", "changed")
         assert (sc.master, sc.appName) == ("local[2]", "conf")
@@ -92,7 +107,9 @@ def test_arguments_win_over_conf() -> None:
         assert sc.startTime > 0
         assert sc.version.count(".") == 2
         assert sc.resources == {}
-    with pytest.raises(IllegalArgumentError, match=r"spark\.streaming\.blockInterval should be"):
+    with pytest.raises(
+        IllegalArgumentError, match=r"spark\.streaming\.blockInterval should be"
+    ):
         SparkContext(conf=SparkConf().set("spark.streaming.blockInterval", "x"))
 
 
@@ -182,7 +199,9 @@ def test_accumulators(sc: SparkContext) -> None:
         sc.accumulator("text")
 
 
-def test_files_modules_and_archives_reach_tasks(sc: SparkContext, tmp_path: Path) -> None:
+def test_files_modules_and_archives_reach_tasks(
+    sc: SparkContext, tmp_path: Path
+) -> None:
     """addFile, addPyFile and addArchive; directories need recursive."""
     (tmp_path / "data.txt").write_text("42")
     (tmp_path / "added_module.py").write_text("def answer():\n    return 42\n")
@@ -203,10 +222,15 @@ def test_files_modules_and_archives_reach_tasks(sc: SparkContext, tmp_path: Path
         ]
 
     assert sc.parallelize([1]).map(read).collect() == [["42", 42, "zipped"]]
-    assert [name.rsplit("/", 1)[-1] for name in sc.listFiles] == ["data.txt", "added_module.py"]
+    assert [name.rsplit("/", 1)[-1] for name in sc.listFiles] == [
+        "data.txt",
+        "added_module.py",
+    ]
     assert len(sc.listArchives) == 1
     (tmp_path / "dir").mkdir()
-    with pytest.raises(SparkError, match="is a directory and recursive is not turned on"):
+    with pytest.raises(
+        SparkError, match="is a directory and recursive is not turned on"
+    ):
         sc.addFile(str(tmp_path / "dir"))
     sc.addFile(str(tmp_path / "dir"), recursive=True)
     with pytest.raises(FileNotFoundError):
@@ -223,7 +247,9 @@ def test_job_groups_tags_and_properties(sc: SparkContext) -> None:
     sc.parallelize([1]).count()
     seen: list[Any] = []
     for make in (InheritableThread, threading.Thread):
-        thread = make(target=lambda: seen.append(sc.getLocalProperty("spark.jobGroup.id")))
+        thread = make(
+            target=lambda: seen.append(sc.getLocalProperty("spark.jobGroup.id"))
+        )
         thread.start()
         thread.join()
     tracker = sc.statusTracker()
@@ -258,7 +284,15 @@ def test_run_job_and_task_context(sc: SparkContext) -> None:
     def who(index: int, rows: Any) -> list[Any]:
         context = TaskContext.get()
         assert context is not None
-        return [(context.partitionId() == index, context.attemptNumber(), context.cpus(), context.cpuAmount(), context.resources())]
+        return [
+            (
+                context.partitionId() == index,
+                context.attemptNumber(),
+                context.cpus(),
+                context.cpuAmount(),
+                context.resources(),
+            )
+        ]
 
     assert rdd.mapPartitionsWithIndex(who).collect() == [(True, 0, 1, 1.0, {})] * 3
     assert TaskContext.get() is None
@@ -283,7 +317,10 @@ def test_profiles(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         sc.dump_profiles(str(tmp_path))
     assert "Profile of RDD<id=" in capsys.readouterr().out
     assert len(list(tmp_path.glob("rdd_*.pstats"))) == 1
-    with SparkContext("local") as sc, pytest.raises(PySparkRuntimeError, match="INCORRECT_CONF_FOR_PROFILE"):
+    with (
+        SparkContext("local") as sc,
+        pytest.raises(PySparkRuntimeError, match="INCORRECT_CONF_FOR_PROFILE"),
+    ):
         sc.show_profiles()
 
 
@@ -299,7 +336,7 @@ def test_log_levels(sc: SparkContext) -> None:
 
 
 def test_storage_levels_print_as_pysparks() -> None:
-    """repr is the constructor, str is words; old names are aliases."""
+    """Repr is the constructor, str is words; old names are aliases."""
     level = StorageLevel.MEMORY_AND_DISK_2
 
     assert repr(level) == "StorageLevel(True, True, False, False, 2)"
@@ -319,15 +356,19 @@ def test_statistics_merge(left: list[float], right: list[float]) -> None:
 
     assert both.count() == len(values)
     assert math.isclose(both.mean(), statistics.fmean(values), abs_tol=1e-6)
-    assert math.isclose(both.variance(), statistics.pvariance(values), rel_tol=1e-6, abs_tol=1e-3)
-    assert math.isclose(both.sampleStdev(), statistics.stdev(values), rel_tol=1e-6, abs_tol=1e-3)
+    assert math.isclose(
+        both.variance(), statistics.pvariance(values), rel_tol=1e-6, abs_tol=1e-3
+    )
+    assert math.isclose(
+        both.sampleStdev(), statistics.stdev(values), rel_tol=1e-6, abs_tol=1e-3
+    )
     assert (both.min(), both.max()) == (min(values), max(values))
     assert both.asDict()["stdev"] == both.sampleStdev()
     assert both.asDict(sample=True)["stdev"] == both.stdev()
 
 
 def test_statistics_of_nothing() -> None:
-    """nan and infinities, not errors; merging itself doubles."""
+    """Nan and infinities, not errors; merging itself doubles."""
     empty = StatCounter()
 
     assert math.isnan(empty.variance())
@@ -354,7 +395,7 @@ def test_rows() -> None:
     assert pickle.loads(pickle.dumps(row)) == row
     assert pickle.loads(pickle.dumps(row)).name == "Alice"
     with pytest.raises(AttributeError):
-        row.nothing  # noqa: B018
+        row.nothing
     with pytest.raises(ValueError, match="nothing"):
         row["nothing"]
     with pytest.raises(RuntimeError, match="read-only"):

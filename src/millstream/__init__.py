@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from millstream.profiler import BasicProfiler, Profiler
     from millstream.rdd import RDD, RDDBarrier
     from millstream.serializers import CPickleSerializer, MarshalSerializer
-    from millstream.sql import Row
+    from millstream.sql import HiveContext as HiveContext
+    from millstream.sql import Row as Row
+    from millstream.sql import SQLContext as SQLContext
     from millstream.status import (
         SparkExecutorInfo,
         SparkJobInfo,
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
         TaskContext,
     )
     from millstream.util import InheritableThread, inheritable_thread_target
+    from millstream.util import keyword_only as keyword_only
+    from millstream.util import since as since
 
 __all__ = [
     "RDD",
@@ -42,7 +46,6 @@ __all__ = [
     "MarshalSerializer",
     "Profiler",
     "RDDBarrier",
-    "Row",
     "SparkConf",
     "SparkContext",
     "SparkExecutorInfo",
@@ -88,7 +91,15 @@ _HOMES = {
 }
 
 
+# What `import pyspark` alone makes reachable, as `pyspark.conf.SparkConf`.
+_MODULES = frozenset(
+    {*_HOMES.values(), "errors", "resultiterable", "statcounter", "streaming"}
+)
+
+
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"millstream.{name}")
     home = _HOMES.get(name)
     if home is None:
         msg = f"module 'millstream' has no attribute '{name}'"
@@ -96,3 +107,7 @@ def __getattr__(name: str) -> Any:
     value = getattr(import_module(f"millstream.{home}"), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES, *_MODULES})

@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, TypeVar
 
 from millstream import files as spark_files
 from millstream.accumulators import (
@@ -45,9 +45,13 @@ from millstream.engine.jobs.driver import Driver, local_cores
 from millstream.engine.plan.nodes import RddNode, Source, StoredBlocks
 from millstream.engine.plan.partitioners import Partitioner
 from millstream.engine.plan.partitions import freeze
+from millstream.profiler import BasicProfiler, ProfilerCollector
 from millstream.rdd import RDD, union_nodes
 from millstream.rdd_output import java_only
 from millstream.status import StatusTracker
+
+if TYPE_CHECKING:
+    from millstream.engine.sources.files import InputFile
 
 __all__ = ["SparkContext"]
 
@@ -81,7 +85,7 @@ class SparkContext:
         conf: SparkConf | None = None,
         gateway: Any = None,
         jsc: Any = None,
-        profiler_cls: Any = None,
+        profiler_cls: type[BasicProfiler] | None = None,
         udf_profiler_cls: Any = None,
         memory_profiler_cls: Any = None,
         *,
@@ -93,7 +97,7 @@ class SparkContext:
             ValueError: A context is live already.
             IllegalArgumentError: The master or a setting can't be understood.
         """
-        del batchSize, gateway, jsc, udf_profiler_cls, memory_profiler_cls, profiler_cls
+        del batchSize, gateway, jsc, udf_profiler_cls, memory_profiler_cls
         self._conf = (conf or SparkConf())._copy()
         self._fill_conf(master, appName, sparkHome, environment)
         settings = Settings(dict(self._conf.getAll()))
@@ -120,7 +124,11 @@ class SparkContext:
         self.serializer = serializer
         self.pythonVer = f"{sys.version_info.major}.{sys.version_info.minor}"
         self.pythonExec = sys.executable
-        self.profiler_collector: Any = None
+        self.profiler_collector: ProfilerCollector | None = None
+        if self._driver.is_profiling:
+            self.profiler_collector = ProfilerCollector(
+                profiler_cls or BasicProfiler, self._driver.profiles, self
+            )
         self._broadcasts: weakref.WeakSet[Broadcast[Any]] = weakref.WeakSet()
         self._python_includes: list[str] = []
         self._added: dict[str, list[str]] = {"files": [], "archives": []}
@@ -371,6 +379,18 @@ class SparkContext:
         """Return an RDD of received blocks, one partition each."""
         why = "received data has been dropped or was evicted from memory"
         return self._rdd(StoredBlocks(tuple(block_ids), why), len(block_ids))
+
+    def _from_files(
+        self, uris: Sequence[str], plan: "Callable[[InputFile], Sequence[Any]]"
+    ) -> "RDD[Any]":
+        """Return an RDD of exactly these files, whose names are no patterns."""
+        from millstream.engine.sources.files import InputFile  # noqa: PLC0415
+
+        parts: list[Any] = []
+        for uri in uris:
+            storage, path = open_storage(uri)
+            parts.extend(plan(InputFile(uri, storage.stat(path).size_bytes)))
+        return self._rdd(Source(tuple(parts)), len(parts))
 
     def _from_node(self, node: RddNode) -> "RDD[Any]":
         return RDD(node, self)
@@ -696,29 +716,22 @@ class SparkContext:
         Raises:
             PySparkRuntimeError: `spark.python.profile` isn't true.
         """
-        self._check_profiling()
-        for rdd_id, stats in sorted(self._driver.profiles.items()):
-            print("=" * 60)  # noqa: T201  It is what the method is for.
-            print(f"Profile of RDD<id={rdd_id}>")  # noqa: T201
-            print("=" * 60)  # noqa: T201
-            stats.sort_stats("time", "cumulative").print_stats()
+        self._checked_profiles().show_profiles()
 
     def dump_profiles(self, path: str) -> None:
         """Write each RDD's profile to `path`/rdd_<id>.pstats."""
-        self._check_profiling()
-        Path(path).mkdir(parents=True, exist_ok=True)
-        for rdd_id, stats in self._driver.profiles.items():
-            stats.dump_stats(str(Path(path) / f"rdd_{rdd_id}.pstats"))
+        self._checked_profiles().dump_profiles(path)
 
     def _dump_profiles_at_stop(self) -> None:
         directory = self._driver.settings.find_str("spark.python.profile.dump")
         if directory is not None:
             self.dump_profiles(directory)
 
-    def _check_profiling(self) -> None:
-        if not self._driver.is_profiling:
+    def _checked_profiles(self) -> ProfilerCollector:
+        if self.profiler_collector is None:
             msg = "'spark.python.profile' configuration must be set to 'true'."
             raise PySparkRuntimeError(msg, condition="INCORRECT_CONF_FOR_PROFILE")
+        return self.profiler_collector
 
 
 def parse_master(master: str, settings: Settings) -> tuple[int, int]:

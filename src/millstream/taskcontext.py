@@ -1,7 +1,11 @@
 """TaskContext: what a function can ask about the task it runs in."""
 
 from millstream.engine.base import task_scope
-from millstream.engine.base.errors import PySparkRuntimeError
+from millstream.engine.base.errors import (
+    PySparkRuntimeError,
+    PySparkTypeError,
+    PySparkValueError,
+)
 
 __all__ = [
     "BarrierTaskContext",
@@ -32,6 +36,32 @@ class TaskContext:
             return None
         kind = TaskContext if scope.barrier is None else BarrierTaskContext
         context = kind.__new__(kind)
+        context._scope = scope
+        return context
+
+    @classmethod
+    def from_json(cls, json_str: str) -> "TaskContext":
+        """Return a context made of a JSON object: stageId, partitionId, ...
+
+        Raises:
+            PySparkValueError: It is no JSON object of a task.
+        """
+        import json  # noqa: PLC0415  Rarely used.
+
+        try:
+            facts = json.loads(json_str)
+            scope = task_scope.TaskScope(
+                stage_id=int(facts["stageId"]),
+                partition_id=int(facts["partitionId"]),
+                attempt_number=int(facts.get("attemptNumber", 0)),
+                task_attempt_id=int(facts.get("taskAttemptId", 0)),
+                local_properties=dict(facts.get("localProperties") or {}),
+                cpus=int(facts.get("cpus", 1)),
+            )
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            msg = f"text '{json_str}' is no JSON object of a task: {error!r}"
+            raise PySparkValueError(msg) from None
+        context = cls.__new__(cls)
         context._scope = scope
         return context
 
@@ -104,8 +134,8 @@ class BarrierTaskContext(TaskContext):
     def allGather(self, message: str = "") -> list[str]:
         """Wait for all tasks; return everyone's message, by partition."""
         if not isinstance(message, str):
-            msg = "Argument `message` must be of type `str`"
-            raise TypeError(msg)
+            msg = f"Argument `message` should be a str, got {type(message).__name__}."
+            raise PySparkTypeError(msg, condition="NOT_STR")
         assert self._scope.barrier is not None, "a barrier context has a barrier"
         return self._scope.barrier.all_gather(message)
 

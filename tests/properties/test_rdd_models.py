@@ -37,7 +37,10 @@ ELEMENTWISE: list[tuple[Callable[[RDD[int]], RDD[Any]], Callable[[list[int]], An
     (lambda r: r.keyBy(abs).values(), lambda d: d),
     (lambda r: r.zipWithIndex(), lambda d: [(x, i) for i, x in enumerate(d)]),
     (lambda r: r.glom().flatMap(lambda part: part), lambda d: d),
-    (lambda r: r.mapPartitions(lambda rows: [x + 1 for x in rows]), lambda d: [x + 1 for x in d]),
+    (
+        lambda r: r.mapPartitions(lambda rows: [x + 1 for x in rows]),
+        lambda d: [x + 1 for x in d],
+    ),
     (lambda r: r.sortBy(lambda x: x), sorted),
     (lambda r: r.sortBy(lambda x: x, False), lambda d: sorted(d, reverse=True)),
 ]
@@ -69,7 +72,9 @@ def test_sorting(module_sc: SparkContext, data: list[int], count: int, to: int) 
     assert rdd.sortBy(lambda x: x, False, to).collect() == sorted(data, reverse=True)
     assert rdd.takeOrdered(3) == sorted(data)[:3]
     assert rdd.top(3) == sorted(data, reverse=True)[:3]
-    assert rdd.top(3, key=abs) == sorted(data, key=abs, reverse=True)[:3] or len(data) > 3
+    assert (
+        rdd.top(3, key=abs) == sorted(data, key=abs, reverse=True)[:3] or len(data) > 3
+    )
 
 
 @given(ints, parts)
@@ -80,7 +85,9 @@ def test_folding(module_sc: SparkContext, data: list[int], count: int) -> None:
     assert rdd.sum() == sum(data)
     assert rdd.fold(0, lambda a, b: a + b) == sum(data)
     pair = rdd.aggregate(
-        (0, 0), lambda a, x: (a[0] + x, a[1] + 1), lambda a, b: (a[0] + b[0], a[1] + b[1])
+        (0, 0),
+        lambda a, x: (a[0] + x, a[1] + 1),
+        lambda a, b: (a[0] + b[0], a[1] + b[1]),
     )
     assert pair == (sum(data), len(data))
     assert rdd.treeAggregate(0, lambda a, x: a + x, lambda a, b: a + b) == sum(data)
@@ -138,7 +145,7 @@ def test_two_rdds(
     a, b = module_sc.parallelize(left, n), module_sc.parallelize(right, m)
     keys = {k for k, _ in left} | {k for k, _ in right}
 
-    def of(rows: list[Any], key: int) -> list[int]:
+    def of(rows: list[Any], key: int) -> list[Any]:
         return [v for k, v in rows if k == key]
 
     def joined(outer_left: bool, outer_right: bool) -> list[Any]:
@@ -160,7 +167,9 @@ def test_two_rdds(
     grouped = {k: tuple(map(list, sides)) for k, sides in a.cogroup(b).collect()}
     assert grouped == {k: (of(left, k), of(right, k)) for k in keys}
     assert a.union(b).collect() == left + right
-    assert Counter(a.subtract(b).collect()) == Counter(r for r in left if r not in right)
+    assert Counter(a.subtract(b).collect()) == Counter(
+        r for r in left if r not in right
+    )
     assert set(a.intersection(b).collect()) == set(left) & set(right)
     missing = {k for k, _ in left} - {k for k, _ in right}
     assert set(a.subtractByKey(b).keys().collect()) == missing

@@ -37,7 +37,9 @@ def test_start_without_outputs_stops_the_context() -> None:
     """It can't be started again, and nothing is active."""
     with StreamHarness() as h:
         h.stream([])
-        with pytest.raises(IllegalArgumentError, match="No output operations registered"):
+        with pytest.raises(
+            IllegalArgumentError, match="No output operations registered"
+        ):
             h.ssc.start()
         with pytest.raises(IllegalStateError, match="has already been stopped"):
             h.ssc.start()
@@ -55,7 +57,9 @@ def test_nothing_can_be_added_after_the_start() -> None:
         for add in (lambda: s.map(str), lambda: h.stream([]), lambda: s.pprint()):
             with pytest.raises(IllegalStateError, match="after starting a context"):
                 add()
-        with pytest.raises(UnsupportedOperationError, match="Cannot change storage level"):
+        with pytest.raises(
+            UnsupportedOperationError, match="Cannot change storage level"
+        ):
             s.cache()
         with pytest.raises(UnsupportedOperationError, match="checkpoint interval"):
             s.checkpoint(1)
@@ -93,12 +97,12 @@ def test_state_needs_a_checkpoint_directory() -> None:
             h.ssc.start()
     with StreamHarness() as h:
         h.collect(h.stream([]).countByWindow(2, 1))
-        with pytest.raises(EngineError, match="StreamingContext.checkpoint"):
+        with pytest.raises(EngineError, match=r"StreamingContext\.checkpoint"):
             h.ssc.start()
 
 
 def test_the_spark_contexts_checkpoint_directory_is_enough(tmp_path: Path) -> None:
-    """setCheckpointDir alone lets a stateful stream start."""
+    """SetCheckpointDir alone lets a stateful stream start."""
     with StreamHarness() as h:
         h.sc.setCheckpointDir(str(tmp_path))
         out = h.collect(h.stream([[("a", 1)]]).updateStateByKey(lambda v, s: len(v)))
@@ -142,7 +146,9 @@ def test_a_failed_batch_is_told_to_whoever_waits() -> None:
     """Each await raises it again; later batches go on."""
     with StreamHarness() as h:
         out = h.collect(h.stream([[0], [1]]).map(lambda x: 1 // x))
-        with pytest.raises(OutputOperationError, match="An exception was raised by Python"):
+        with pytest.raises(
+            OutputOperationError, match="An exception was raised by Python"
+        ):
             h.run(1)
         h.run(1)
         for _ in range(2):
@@ -154,7 +160,7 @@ def test_a_failed_batch_is_told_to_whoever_waits() -> None:
 
 
 def test_an_error_while_generating_is_told_and_passes() -> None:
-    """transform runs on the driver; its error costs one batch."""
+    """Transform runs on the driver; its error costs one batch."""
     calls: list[int] = []
 
     def sometimes(rdd: Any) -> Any:
@@ -173,7 +179,7 @@ def test_an_error_while_generating_is_told_and_passes() -> None:
 
 
 def test_stopping_ends_the_wait() -> None:
-    """awaitTermination returns; a second stop is harmless and can stop the rest."""
+    """AwaitTermination returns; a second stop is harmless and can stop the rest."""
     with StreamHarness() as h:
         h.collect(h.stream([]))
         h.ssc.start()
@@ -374,6 +380,18 @@ def test_text_files_come_once_by_their_modification_time(tmp_path: Path) -> None
     assert out.records == [[], ["one", "two"], ["later"], []]
 
 
+def test_file_names_are_no_patterns(tmp_path: Path) -> None:
+    """Commas, brackets and stars in a name mean themselves; one partition a file."""
+    with StreamHarness(batch=10) as h:
+        out = h.collect(h.ssc.textFileStream(str(tmp_path)))
+        for name in ("a,b.txt", "[c]*.txt", "{d}.txt"):
+            _write(tmp_path / name, f"{name}\n", 5)
+        h.run(1)
+
+    assert sorted(out.records[0]) == ["[c]*.txt", "a,b.txt", "{d}.txt"]
+    assert len(out.partitions[0]) == 3
+
+
 def test_file_streams_with_a_filter_and_older_files(tmp_path: Path) -> None:
     """`filter` replaces the hidden rule; files from before the start may count."""
     _write(tmp_path / ".a", "hidden\n", 5)
@@ -434,6 +452,25 @@ def test_get_or_create_makes_and_checkpoints(checkpoint: str) -> None:
         with pytest.raises(SparkError, match="Failed to read checkpoint"):
             StreamingContext.getOrCreate(checkpoint, lambda: made)
         made.stop(False)
+
+
+def test_metrics_follow_the_batches() -> None:
+    """Sparks names; -1 for times that are not known; the collector's pauses beside."""
+    with StreamHarness() as h:
+        h.collect(h.stream([[1, 2], [3]]))
+        with pytest.raises(IllegalStateError, match="no metrics before"):
+            h.ssc.metrics()
+        h.ssc.start()
+        assert h.ssc.metrics()["streaming.lastCompletedBatch_totalDelay"] == -1
+        h.run(2)
+        gauges = h.ssc.metrics()
+
+    assert gauges["streaming.totalCompletedBatches"] == 2
+    assert gauges["streaming.totalReceivedRecords"] == 3
+    assert gauges["streaming.totalProcessedRecords"] == 3
+    assert gauges["streaming.waitingBatches"] == 0
+    assert gauges["streaming.lastCompletedBatch_totalDelay"] >= 0
+    assert gauges["millstream.gc.collections"] == 2
 
 
 def test_slow_batches_are_told_once(caplog: pytest.LogCaptureFixture) -> None:

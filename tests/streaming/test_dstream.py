@@ -137,7 +137,22 @@ def test_a_batch_without_an_rdd_has_no_output() -> None:
 
 
 WINDOWS = [
-    (3, 1, [[1], [1, 2], [1, 2, 3], [2, 3, 4], [3, 4, 5], [4, 5, 6], [5, 6, 7], [6, 7], [7], []]),
+    (
+        3,
+        1,
+        [
+            [1],
+            [1, 2],
+            [1, 2, 3],
+            [2, 3, 4],
+            [3, 4, 5],
+            [4, 5, 6],
+            [5, 6, 7],
+            [6, 7],
+            [7],
+            [],
+        ],
+    ),
     (3, 3, [[1, 2, 3], [4, 5, 6], [7]]),
     (6, 3, [[1, 2, 3], [1, 2, 3, 4, 5, 6], [4, 5, 6, 7]]),
     (2, 4, [[3, 4], [7]]),
@@ -176,7 +191,9 @@ def test_windows_equal_a_brute_force_model(
     directory = str(tmp_path_factory.mktemp("checkpoint"))
     with StreamHarness(checkpoint=directory, master="local") as h:
         s = h.stream(batches)
-        anew = h.collect(s.reduceByKeyAndWindow(lambda a, b: a + b, None, window, slide))
+        anew = h.collect(
+            s.reduceByKeyAndWindow(lambda a, b: a + b, None, window, slide)
+        )
         stepwise = h.collect(
             s.reduceByKeyAndWindow(
                 lambda a, b: a + b,
@@ -288,7 +305,9 @@ def test_the_other_forms_of_state_updates(checkpoint: str) -> None:
         return (time.second, key, values, state)
 
     def whole(rows: Any) -> Any:
-        return ((key.upper(), sum(values) + (state or 0)) for key, values, state in rows)
+        return (
+            (key.upper(), sum(values) + (state or 0)) for key, values, state in rows
+        )
 
     with StreamHarness(checkpoint=checkpoint) as h:
         s = h.stream([[("a", 1)], [("a", 2)]])
@@ -370,10 +389,15 @@ def test_pprint_prints_as_pyspark_does(capsys: pytest.CaptureFixture[str]) -> No
 def test_text_files_are_saved_by_batch(tmp_path: Any) -> None:
     """prefix-<ms>.suffix with parts and _SUCCESS, also when empty, also twice."""
     with StreamHarness(master="local") as h:
-        h.stream([["a"], []], partitions=1).saveAsTextFiles(str(tmp_path / "out"), "txt")
+        h.stream([["a"], []], partitions=1).saveAsTextFiles(
+            str(tmp_path / "out"), "txt"
+        )
         h.run(2)
 
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["out-1000.txt", "out-2000.txt"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "out-1000.txt",
+        "out-2000.txt",
+    ]
     assert (tmp_path / "out-1000.txt" / "part-00000").read_text() == "a\n"
     assert (tmp_path / "out-2000.txt" / "_SUCCESS").exists()
 
@@ -415,30 +439,97 @@ def test_durations_may_be_seconds_or_durations() -> None:
     assert out.times_ms == [500, 1000, 1500]
 
 
-BAD: list[tuple[str, Callable[[StreamHarness, DStream[Any]], Any], Any, str]] = [
-    ("window", lambda h, s: s.window(0.7), ValueError, r"windowDuration must be multiple of the parent dstream's slide \(batch\) duration \(1000 ms\)"),
-    ("slide", lambda h, s: s.window(2, 0.3), ValueError, "slideDuration must be multiple"),
+BAD: list[tuple[str, Callable[[Any, Any], Any], Any, str]] = [
+    (
+        "window",
+        lambda h, s: s.window(0.7),
+        ValueError,
+        r"windowDuration must be multiple of the parent dstream's slide \(batch\) duration \(1000 ms\)",
+    ),
+    (
+        "slide",
+        lambda h, s: s.window(2, 0.3),
+        ValueError,
+        "slideDuration must be multiple",
+    ),
     ("zero", lambda h, s: s.window(0), ValueError, "windowDuration must be multiple"),
     ("words", lambda h, s: s.window("2"), TypeError, "seconds or a Duration"),
-    ("inverse", lambda h, s: s.reduceByKeyAndWindow(max, min, 2, 4), ValueError, "must not be longer"),
-    ("union", lambda h, s: s.union(s.window(2, 2)), ValueError, "the two DStream should have same slide duration"),
-    ("no union", lambda h, s: h.ssc.union(), ValueError, "should have at least one DStream to union"),
+    (
+        "inverse",
+        lambda h, s: s.reduceByKeyAndWindow(max, min, 2, 4),
+        ValueError,
+        "must not be longer",
+    ),
+    (
+        "union",
+        lambda h, s: s.union(s.window(2, 2)),
+        ValueError,
+        "the two DStream should have same slide duration",
+    ),
+    (
+        "no union",
+        lambda h, s: h.ssc.union(),
+        ValueError,
+        "should have at least one DStream to union",
+    ),
     ("union of", lambda h, s: s.union([1]), TypeError, "needs a DStream"),
-    ("arity", lambda h, s: s.transform(lambda a, b, c: a), AssertionError, "func should take one or two arguments"),
-    ("arity 2", lambda h, s: s.transformWith(lambda a: a, s), AssertionError, "func should take two or three arguments"),
-    ("function", lambda h, s: s.map(3), PySparkTypeError, "map needs a function, not int"),
-    ("queue", lambda h, s: h.ssc.queueStream([]), IndexError, "at least one RDD or a default"),
+    (
+        "arity",
+        lambda h, s: s.transform(lambda a, b, c: a),
+        AssertionError,
+        "func should take one or two arguments",
+    ),
+    (
+        "arity 2",
+        lambda h, s: s.transformWith(lambda a: a, s),
+        AssertionError,
+        "func should take two or three arguments",
+    ),
+    (
+        "function",
+        lambda h, s: s.map(3),
+        PySparkTypeError,
+        "map needs a function, not int",
+    ),
+    (
+        "queue",
+        lambda h, s: h.ssc.queueStream([]),
+        IndexError,
+        "at least one RDD or a default",
+    ),
     ("queue of", lambda h, s: h.ssc.queueStream([1]), TypeError, "needs RDDs or lists"),
-    ("port", lambda h, s: h.ssc.socketTextStream("localhost", 0), ValueError, "port must be a number"),
+    (
+        "port",
+        lambda h, s: h.ssc.socketTextStream("localhost", 0),
+        ValueError,
+        "port must be a number",
+    ),
     ("receiver", lambda h, s: h.ssc.receiverStream(3), TypeError, "needs a Receiver"),
-    ("initial", lambda h, s: s.updateStateByKey(max, initialRDD=3), TypeError, "must be an RDD or a list"),
-    ("records", lambda h, s: h.ssc.binaryRecordsStream("/tmp", 0), ValueError, "recordLength must be positive"),
-    ("remember", lambda h, s: (h.ssc.remember(1), h.ssc.remember(2)), IllegalArgumentError, "Remember duration already set"),
+    (
+        "initial",
+        lambda h, s: s.updateStateByKey(max, initialRDD=3),
+        TypeError,
+        "must be an RDD or a list",
+    ),
+    (
+        "records",
+        lambda h, s: h.ssc.binaryRecordsStream("/tmp", 0),
+        ValueError,
+        "recordLength must be positive",
+    ),
+    (
+        "remember",
+        lambda h, s: (h.ssc.remember(1), h.ssc.remember(2)),
+        IllegalArgumentError,
+        "Remember duration already set",
+    ),
 ]
 
 
 @pytest.mark.parametrize(
-    ("action", "error", "text"), [case[1:] for case in BAD], ids=[case[0] for case in BAD]
+    ("action", "error", "text"),
+    [case[1:] for case in BAD],
+    ids=[case[0] for case in BAD],
 )
 def test_bad_input_is_refused_in_words(
     action: Callable[[StreamHarness, DStream[Any]], Any], error: Any, text: str

@@ -23,6 +23,7 @@ from millstream.engine.base.levels import StorageLevel
 from millstream.engine.base.storage import open_storage
 from millstream.engine.ingest.receiver import Receiver
 from millstream.engine.sources.file_stream import FileMonitor, FileSelection
+from millstream.engine.sources.files import plan_fixed_records, plan_text_splits
 from millstream.engine.streams.events import StreamingStarted
 from millstream.engine.streams.graph import DStreamGraph
 from millstream.engine.streams.inputs import (
@@ -229,6 +230,20 @@ class StreamingContext:
         """Call `streamingListener` no more."""
         self._bus.remove(id(streamingListener))
 
+    def metrics(self) -> dict[str, float]:
+        """Return the stream's gauges, by Spark's names: counts, times and delays in ms.
+
+        Times of the last completed batch are -1 before there is one. `millstream.gc.*`
+        says what Python's garbage collector has cost between batches.
+
+        Raises:
+            IllegalStateError: The context hasn't started.
+        """
+        if self._scheduler is None:
+            msg = "there are no metrics before start()"
+            raise IllegalStateError(msg)
+        return self._scheduler.metrics()
+
     # Inputs.
 
     def _stream(self, operator: InputOperator) -> "DStream[Any]":
@@ -319,14 +334,16 @@ class StreamingContext:
             raise PySparkValueError(msg)
 
         def read(uris: Sequence[str]) -> Any:
-            return self._sc.union(
-                [self._sc.binaryRecords(_escaped(uri), recordLength) for uri in uris]
+            return self._sc._from_files(
+                uris, lambda file: plan_fixed_records([file], recordLength, 1)
             )
 
         return self.fileStream(directory, read=read)
 
     def _text_of(self, uris: Sequence[str]) -> Any:
-        return self._sc.union([self._sc.textFile(_escaped(uri)) for uri in uris])
+        return self._sc._from_files(
+            uris, lambda file: plan_text_splits([file], 1, is_text=True)
+        )
 
     def _file_remember_ms(self) -> int:
         settings = self._driver.settings
@@ -620,8 +637,3 @@ def _check_slides(dstreams: "Sequence[DStream[Any]]") -> None:
     if len(slides) > 1:
         msg = "All DStreams should have same slide duration"
         raise PySparkValueError(msg)
-
-
-def _escaped(uri: str) -> str:
-    """Return a URI that names one file, though its name has pattern characters."""
-    return "".join(f"[{char}]" if char in "*?[" else char for char in uri)

@@ -18,15 +18,27 @@ from millstream.engine.base.errors import IllegalArgumentError
 
 @pytest.mark.parametrize(
     ("text", "unit", "ms"),
-    [("100", "ms", 100), ("5s", "ms", 5000), ("2min", "ms", 120_000), ("1h", "s", 3_600_000),
-     ("3d", "s", 259_200_000), ("7", "s", 7000), ("2000us", "ms", 2), (" 5 ", "ms", 5)],
+    [
+        ("100", "ms", 100),
+        ("5s", "ms", 5000),
+        ("2min", "ms", 120_000),
+        ("1h", "s", 3_600_000),
+        ("3d", "s", 259_200_000),
+        ("7", "s", 7000),
+        ("2000us", "ms", 2),
+        (" 5 ", "ms", 5),
+    ],
 )
 def test_durations_are_read_as_sparks_are(text: str, unit: str, ms: int) -> None:
     """Number and unit; the key says what a bare number means."""
     assert parse_duration_ms(text, unit) == ms
 
 
-@given(st.integers(0, 10**6), st.sampled_from(["", "k", "m", "g"]), st.sampled_from(["", "b"]))
+@given(
+    st.integers(0, 10**6),
+    st.sampled_from(["", "k", "m", "g"]),
+    st.sampled_from(["", "b"]),
+)
 def test_sizes_are_powers_of_1024(number: int, unit: str, tail: str) -> None:
     """k, m, g with or without b."""
     power = ["", "k", "m", "g"].index(unit)
@@ -43,7 +55,9 @@ def test_what_is_no_amount_is_refused(text: str) -> None:
 
 def test_settings_are_typed_by_the_catalogue() -> None:
     """Defaults, conversions, and whether a key was set."""
-    settings = Settings({"spark.streaming.concurrentJobs": "3", "spark.rdd.compress": "TRUE"})
+    settings = Settings(
+        {"spark.streaming.concurrentJobs": "3", "spark.rdd.compress": "TRUE"}
+    )
 
     assert settings.get_int("spark.streaming.concurrentJobs") == 3
     assert settings.get_bool("spark.rdd.compress")
@@ -65,7 +79,9 @@ def test_settings_are_typed_by_the_catalogue() -> None:
         ("spark.millstream.memory", "much", "size"),
     ],
 )
-def test_a_bad_value_names_key_value_and_type(key: str, value: str, expected: str) -> None:
+def test_a_bad_value_names_key_value_and_type(
+    key: str, value: str, expected: str
+) -> None:
     """The error says what is expected; the hint what the key is for."""
     with pytest.raises(IllegalArgumentError, match=expected) as caught:
         Settings({key: value}).check()

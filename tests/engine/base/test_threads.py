@@ -8,6 +8,11 @@ from millstream.engine.base.clock import ManualClock
 from millstream.engine.base.threads import RecurringTimer, SerialLoop, ThreadPool
 
 
+def fail() -> None:
+    """Raise an IndexError."""
+    raise IndexError
+
+
 def test_a_loop_handles_in_order_and_survives_errors() -> None:
     """What a handler raises is reported; the next one runs."""
     errors: list[BaseException] = []
@@ -15,7 +20,7 @@ def test_a_loop_handles_in_order_and_survives_errors() -> None:
     loop = SerialLoop("millstream-test", errors.append)
     loop.start()
     loop.post(lambda: seen.append(1))
-    loop.post(lambda: [][1])
+    loop.post(fail)
     loop.post(lambda: seen.append(int(loop.is_current)))
     loop.stop()
 
@@ -28,8 +33,13 @@ def test_a_pool_runs_side_by_side_and_closes() -> None:
     """As many at a time as it has threads; closed, it takes nothing."""
     pool = ThreadPool(2, "millstream-test")
     together, done = threading.Barrier(2), threading.Semaphore(0)
+
+    def meet() -> None:
+        together.wait(10)
+        done.release()
+
     for _ in range(2):
-        pool.submit(lambda: (together.wait(10), done.release()))
+        pool.submit(meet)
     for _ in range(2):
         assert done.acquire(timeout=10)
 
@@ -40,7 +50,7 @@ def test_a_pool_runs_side_by_side_and_closes() -> None:
 def test_a_pool_says_when_work_raises(caplog: pytest.LogCaptureFixture) -> None:
     """Work must not raise; if it does, the log has it and the thread lives on."""
     pool, done = ThreadPool(1, "millstream-test"), threading.Event()
-    pool.submit(lambda: [][1])
+    pool.submit(fail)
     pool.submit(done.set)
 
     assert done.wait(10)
@@ -50,7 +60,8 @@ def test_a_pool_says_when_work_raises(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_a_timer_skips_no_point_of_its_grid() -> None:
     """Late calls catch up, each with its own time (the example of SCH-3)."""
-    clock, seen, enough = ManualClock(), [], threading.Semaphore(0)
+    clock, enough = ManualClock(), threading.Semaphore(0)
+    seen: list[int] = []
 
     def note(time_ms: int) -> None:
         seen.append(time_ms)
@@ -69,7 +80,8 @@ def test_a_timer_skips_no_point_of_its_grid() -> None:
 
 def test_a_timer_stopped_without_interrupt_fires_once_more() -> None:
     """It returns the time of that last call."""
-    clock, seen = ManualClock(), []
+    clock = ManualClock()
+    seen: list[int] = []
     timer = RecurringTimer(clock, 50, seen.append, "millstream-test")
     timer.start(50)
     assert clock.wait_until_someone_waits(10, lambda times: 50 in times)

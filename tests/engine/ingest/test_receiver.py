@@ -102,8 +102,8 @@ def test_a_receiver_restarts_after_its_delay() -> None:
     class Heard(StreamingListener):
         def onReceiverStopped(self, receiverStopped: Any) -> None:
             EVENTS.setdefault(
-                    "message", receiverStopped.receiverInfo().lastErrorMessage()
-                )
+                "message", receiverStopped.receiverInfo().lastErrorMessage()
+            )
             stopped.set()
 
     with StreamHarness() as h:
@@ -155,7 +155,7 @@ def test_a_receiver_that_fails_is_launched_again(
 
 
 def test_errors_are_reported_and_the_receiver_goes_on(run_receiver: Any) -> None:
-    """reportError tells listeners; nothing stops."""
+    """ReportError tells listeners; nothing stops."""
 
     def work(receiver: Scripted) -> None:
         receiver.reportError("oops", ValueError("detail"))

@@ -57,7 +57,9 @@ CASES: list[tuple[str, list[bytes], list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("parts", "lines"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
+@pytest.mark.parametrize(
+    ("parts", "lines"), [c[1:] for c in CASES], ids=[c[0] for c in CASES]
+)
 def test_lines_arrive_whatever_the_pieces(parts: list[bytes], lines: list[str]) -> None:
     """Line ends, broken characters, the last line without an end."""
 
@@ -116,6 +118,7 @@ def test_a_server_that_isnt_there_is_tried_again() -> None:
         out = h.collect(h.ssc.socketTextStream("127.0.0.1", port))
         h.run(3)
         tracker = h.ssc._scheduler.tracker  # type: ignore[union-attr]
+        infos = tracker.receiver_infos()
         for _ in range(500):
             infos = tracker.receiver_infos()
             if infos and "Error connecting" in infos[0].last_error_message:
@@ -130,7 +133,7 @@ def test_a_silent_server_holds_up_nothing() -> None:
     """No data: empty batches, and stop is prompt."""
     ended = threading.Event()
     with (
-        server(lambda _c: ended.wait(10)) as (port, _),  # type: ignore[arg-type,return-value]
+        server(lambda _c: ended.wait(10)) as (port, _),  # type: ignore[arg-type]
         StreamHarness() as h,
     ):
         out = h.collect(h.ssc.socketTextStream("127.0.0.1", port))
@@ -142,7 +145,7 @@ def test_a_silent_server_holds_up_nothing() -> None:
 
 
 def test_a_converter_makes_what_it_likes() -> None:
-    """socketStream hands it the bytes as a file."""
+    """SocketStream hands it the bytes as a file."""
 
     def numbers(stream: Any) -> Iterator[int]:
         while data := stream.read(2):

@@ -49,7 +49,9 @@ def test_a_batch_from_submission_to_completion() -> None:
 
 
 @given(st.permutations(range(4)), st.sets(st.integers(0, 3)))
-def test_completion_comes_with_the_last_job(order: list[int], failing: set[int]) -> None:
+def test_completion_comes_with_the_last_job(
+    order: list[int], failing: set[int]
+) -> None:
     """Whatever the order, exactly one completion, after all jobs."""
     batch = JobSet(0, {}, 0)
     for _ in range(4):

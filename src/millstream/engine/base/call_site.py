@@ -28,7 +28,8 @@ def user_call_site() -> str:
         if code.co_filename == threading.__file__:
             return getattr(_local, "site", method)
         if not is_ours(code.co_filename):
-            return f"{method} at {PurePath(code.co_filename).name}:{frame.f_lineno}"
+            name = code.co_filename.replace("\\", "/").rpartition("/")[2]
+            return f"{method} at {name}:{frame.f_lineno}"
         if not code.co_name.startswith("<"):
             method = code.co_name
         frame = frame.f_back

@@ -128,8 +128,10 @@ class ReceiverSupervisor:
             name=f"millstream-restart-{self.stream_id}",
             daemon=True,
         )
-        self._restarting = thread
         thread.start()
+        self._restarting = (
+            thread  # Only now: a thread that isn't started can't be joined.
+        )
 
     def _restart(self, told: str, error: BaseException | None, wait_ms: int) -> None:
         _log.warning("%s stream=%d", told, self.stream_id, exc_info=error)

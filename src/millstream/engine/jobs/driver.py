@@ -32,7 +32,7 @@ from millstream.engine.jobs.runner import JobRun
 from millstream.engine.jobs.shuffles import ShuffleRegistry
 from millstream.engine.jobs.tasks import cached_id
 from millstream.engine.plan.nodes import RddNode
-from millstream.engine.workers.in_process import InProcessWorkers
+from millstream.engine.workers.in_process import InProcessWorkers, Killable
 
 ALL_MARKED = "checkpointAllMarkedAncestors"
 
@@ -77,6 +77,8 @@ class Driver:
         self._cleaned_ms = 0
         self._task_ids = itertools.count()
         self._broadcast_ids = itertools.count()
+        self.outliving: weakref.WeakSet[Killable] = weakref.WeakSet()
+        """Tasks that still run though their job has failed; `stop` ends them."""
         self._lock = threading.Lock()
         self._runs: dict[int, JobRun] = {}
         # Finalizers run on any thread, at any moment, under any lock: they only append
@@ -275,6 +277,8 @@ class Driver:
                 return
             self._is_stopped = True
         self.cancel_all("because SparkContext was shut down")
+        for task in tuple(self.outliving):
+            task.kill()
         self.workers.close()
         self.blocks.clear()
         shutil.rmtree(self.local_dir, ignore_errors=True)

@@ -95,6 +95,11 @@ class JobRun:
         """
         try:
             return self._run_rounds()
+        except JobFailedError:
+            # The failed task's neighbours end by themselves, as in Spark: a kill could hit
+            # them in the middle of opening a file.
+            self.driver.outliving.update(self._give_up("failed"))
+            raise
         except BaseException:
             self._abandon()
             raise
@@ -123,11 +128,14 @@ class JobRun:
 
     def _abandon(self, reason: str = "abandoned") -> None:
         """Stop the tasks that run and start no more: nobody waits for them."""
+        for killable in self._give_up(reason):
+            killable.kill()
+
+    def _give_up(self, reason: str) -> tuple[Killable, ...]:
+        """Start no more tasks and return those that run."""
         with self._lock:
             self._cancelled = self._cancelled or reason
-            running = tuple(self._running)
-        for killable in running:
-            killable.kill()
+            return tuple(self._running)
 
     def _is_cached(self, node: RddNode) -> bool:
         contains = self.driver.blocks.contains

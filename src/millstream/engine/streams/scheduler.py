@@ -40,6 +40,9 @@ class _Progress:
     last_completed: BatchInfo | None = None
     error: BaseException | None = None
     error_of_batch: dict[int, BaseException] = field(default_factory=dict)
+    completed_batches: int = 0
+    received_records: int = 0
+    processed_records: int = 0
     slow_in_a_row: int = 0
     has_warned_slow: bool = False
 
@@ -183,6 +186,7 @@ class JobScheduler:
             return
         with self.changed:
             self._progress.pending[time_ms] = job_set
+            self._progress.received_records += job_set.info().record_count
             for event in job_set.on_submitted():
                 self.bus.post(event)
         for output_id, job in numbered:
@@ -255,6 +259,8 @@ class JobScheduler:
             info = job_set.info()
             self._progress.pending.pop(job_set.batch_ms, None)
             self._progress.last_completed = info
+            self._progress.completed_batches += 1
+            self._progress.processed_records += info.record_count
             if job_set.has_failed:
                 self._progress.failed_ms.add(job_set.batch_ms)
         self._warn_when_slow(info)
@@ -314,6 +320,41 @@ class JobScheduler:
     def last_processed_ms(self) -> int:
         """The newest batch that is done with, forgetting included; -1 before the first."""
         return self._progress.last_processed_ms
+
+    def metrics(self) -> dict[str, float]:
+        """Return the gauges of semantics MET-1, and the collector's pauses in ms."""
+        with self.changed:
+            progress = self._progress
+            running = [s for s in progress.pending.values() if s.processing_start_ms]
+            last = progress.last_completed
+            known: dict[str, int | None] = {
+                "submissionTime": None if last is None else last.submission_ms,
+                "processingStartTime": None
+                if last is None
+                else last.processing_start_ms,
+                "processingEndTime": None if last is None else last.processing_end_ms,
+                "processingDelay": None if last is None else last.processing_delay_ms,
+                "schedulingDelay": None if last is None else last.scheduling_delay_ms,
+                "totalDelay": None if last is None else last.total_delay_ms,
+            }
+            gauges: dict[str, float] = {
+                "streaming.receivers": len(self.tracker.receiver_infos()),
+                "streaming.totalCompletedBatches": progress.completed_batches,
+                "streaming.totalReceivedRecords": progress.received_records,
+                "streaming.totalProcessedRecords": progress.processed_records,
+                "streaming.unprocessedBatches": len(progress.pending),
+                "streaming.waitingBatches": len(progress.pending) - len(running),
+                "streaming.runningBatches": len(running),
+            }
+        for name, value in known.items():
+            gauges[f"streaming.lastCompletedBatch_{name}"] = (
+                -1 if value is None else value
+            )
+        gauges["millstream.gc.collections"] = self.collector.collections
+        gauges["millstream.gc.lastPauseMs"] = self.collector.last_pause_ms
+        gauges["millstream.gc.longestPauseMs"] = self.collector.longest_pause_ms
+        gauges["millstream.gc.totalPauseMs"] = self.collector.total_pause_ms
+        return gauges
 
     def wait_until_processed(self, time_ms: int, timeout_s: float) -> bool:
         """Block until the batch at `time_ms` is done with; False when time runs out."""

@@ -1,0 +1,157 @@
+"""Runs the benchmarks, each in a process of its own, and prints a table.
+
+python bench/run.py                 all of them
+python bench/run.py rows start      those whose names begin so
+python bench/run.py --list          what there is
+python bench/run.py --strict        exit with 1 when one is over its limit
+"""
+
+import argparse
+import importlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+
+from measuring import Benchmark
+
+HERE = Path(__file__).parent
+
+
+def all_benchmarks() -> dict[str, Benchmark]:
+    found: dict[str, Benchmark] = {}
+    for file in sorted(HERE.glob("bench_*.py")):
+        module = importlib.import_module(file.stem)
+        found |= {each.name: each for each in module.BENCHMARKS}
+    return found
+
+
+def run_one(benchmark: Benchmark, runs: int) -> None:
+    """Measure in this process and print the result as JSON."""
+    numbers = [benchmark.measure() for _ in range(runs)]
+    print(json.dumps({"numbers": numbers, "notes": benchmark.notes}))
+
+
+def run_apart(benchmark: Benchmark, runs: int | None) -> dict[str, object]:
+    """Measure in a new process."""
+    command = [sys.executable, __file__, "--one", benchmark.name]
+    command += ["--runs", str(runs or benchmark.runs)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        return {"name": benchmark.name, "failed": last}
+    told = json.loads(done.stdout.strip().splitlines()[-1])
+    return {
+        "name": benchmark.name,
+        "unit": benchmark.unit,
+        "limit": benchmark.limit,
+        "median": median(told["numbers"]),
+        "numbers": told["numbers"],
+        "notes": told["notes"],
+    }
+
+
+def machine() -> dict[str, str]:
+    import millstream
+
+    model = platform.processor() or platform.machine()
+    try:
+        for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+                break
+    except OSError:
+        pass
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        cwd=HERE,
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.strip()
+    return {
+        "processor": model,
+        "cores": str(os.cpu_count()),
+        "load": " ".join(f"{each:.2f}" for each in os.getloadavg()),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "commit": commit or "unknown",
+        "api": millstream.__version__,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def line_of(benchmark: Benchmark, result: dict[str, object]) -> str:
+    if "failed" in result:
+        return f"{benchmark.name:26} FAILED: {result['failed']}"
+    numbers = result["numbers"]
+    assert isinstance(numbers, list), "the child prints a list"
+    value = float(median(numbers))
+    limit = f"{benchmark.limit:g}" if benchmark.limit is not None else "-"
+    verdict = "" if is_within(benchmark, result) else "  OVER"
+    spread = f"{min(numbers):.3g}..{max(numbers):.3g}" if len(numbers) > 1 else ""
+    return (
+        f"{benchmark.name:26} {value:8.3f} {benchmark.unit:3} limit {limit:>4}{verdict}"
+        f"  {spread}"
+    )
+
+
+def is_within(benchmark: Benchmark, result: dict[str, object]) -> bool:
+    value = result.get("median")
+    if not isinstance(value, float | int):
+        return False
+    return benchmark.limit is None or value <= benchmark.limit
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", help="beginnings of names")
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--strict", action="store_true")
+    parser.add_argument("--runs", type=int, help="runs each, instead of its own number")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    known = all_benchmarks()
+    if options.one:
+        run_one(known[options.one], options.runs or known[options.one].runs)
+        return 0
+    chosen = [
+        each
+        for each in known.values()
+        if not options.names or each.name.startswith(tuple(options.names))
+    ]
+    if options.list:
+        for each in chosen:
+            limit = "" if each.limit is None else f"at most {each.limit:g} {each.unit}"
+            print(f"{each.name:26} {each.what}; {limit}")
+        return 0
+    facts = machine()
+    for key, value in facts.items():
+        print(f"{key:10} {value}")
+    print()
+    results = []
+    for each in chosen:
+        result = run_apart(each, options.runs)
+        results.append(result)
+        print(line_of(each, result), flush=True)
+        print(f"    {each.what}")
+        notes = result.get("notes") or {}
+        assert isinstance(notes, dict), "notes have names"
+        for key, value in notes.items():
+            print(f"    {key}: {value}")
+    written = HERE / "results" / f"{facts['date'].replace(':', '')}.json"
+    written.parent.mkdir(exist_ok=True)
+    written.write_text(json.dumps({"machine": facts, "results": results}, indent=1))
+    within = sum(map(is_within, chosen, results))
+    print(f"\n{within} of {len(chosen)} within their limits; {written} has it all")
+    return 1 if options.strict and within < len(chosen) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""Tests of sql/session.py."""
+
+import pytest
+
+from millstream.context import SparkContext
+from millstream.engine.base.errors import PySparkNotImplementedError
+from millstream.errors import SparkNoSuchElementException
+from millstream.sql import HiveContext, SparkSession, SQLContext
+
+
+def test_a_builder_makes_the_context_it_needs() -> None:
+    """Master, name and settings reach it; stopping the session stops it."""
+    builder = SparkSession.builder.master("local[3]").appName("built")
+    session = builder.config("spark.x", 1).config(map={"spark.y": True}).getOrCreate()
+
+    with session:
+        assert session.sparkContext.master == "local[3]"
+        assert session.sparkContext.getConf().get("spark.x") == "1"
+        assert session.conf.get("spark.y") == "True"
+        assert session.version == session.sparkContext.version
+    assert SparkContext._active_spark_context is None
+    assert SparkSession.getActiveSession() is None
+
+
+def test_there_is_one_session_a_context(sc: SparkContext) -> None:
+    """Built again it is the same; later options are set on it."""
+    first = SparkSession.builder.getOrCreate()
+    second = SparkSession.builder.config("spark.later", "1").getOrCreate()
+
+    assert first is second
+    assert SparkSession.getActiveSession() is first
+    assert first.sparkContext is sc
+    assert first.conf.get("spark.later") == "1"
+
+
+def test_a_new_context_has_a_new_session() -> None:
+    """The one of a context that was stopped isn't handed out."""
+    with SparkContext("local"):
+        old = SparkSession.builder.getOrCreate()
+    with SparkContext("local") as sc:
+        assert SparkSession.getActiveSession() is None
+        new = SparkSession.builder.getOrCreate()
+        assert new is not old
+        assert new.sparkContext is sc
+
+
+def test_settings_are_read_and_set(sc: SparkContext) -> None:
+    """Booleans in Spark's spelling; what isn't there is told, or the default."""
+    conf = SparkSession(sc).conf
+    conf.set("spark.flag", True)
+
+    assert conf.get("spark.flag") == "true"
+    assert conf.get("spark.master") == "local[2]"
+    assert conf.getAll["spark.flag"] == "true"
+    assert not conf.isModifiable("spark.flag")
+    conf.unset("spark.flag")
+    conf.unset("spark.flag")
+    assert conf.get("spark.flag", None) is None
+    assert conf.get("spark.flag", "d") == "d"
+    with pytest.raises(SparkNoSuchElementException, match=r'"spark.flag"'):
+        conf.get("spark.flag")
+
+
+@pytest.mark.parametrize("name", ["sql", "read", "createDataFrame", "table", "catalog"])
+def test_queries_are_refused_in_words(sc: SparkContext, name: str) -> None:
+    """The error names what was asked for, and says that it is to come."""
+    with pytest.raises(PySparkNotImplementedError, match=f"SparkSession.{name} is SQL"):
+        getattr(SparkSession(sc), name)
+
+
+@pytest.mark.parametrize("kind", [SQLContext, HiveContext])
+def test_older_doors_are_refused_too(sc: SparkContext, kind: type[SQLContext]) -> None:
+    """By their names."""
+    with pytest.raises(PySparkNotImplementedError, match=kind.__name__):
+        kind(sc)
+
+
+def test_python_still_sees_that_private_names_are_missing(sc: SparkContext) -> None:
+    """`hasattr` and copies ask for them."""
+    assert not hasattr(SparkSession(sc), "_nothing")
