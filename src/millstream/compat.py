@@ -30,6 +30,7 @@ _MOVED = {
     "sql.session": "millstream.sql.session",
     "sql.types": "millstream.sql.row",
     "sql.context": "millstream.sql.session",
+    "sql.utils": "millstream.errors",
 }
 
 _PLAIN = (

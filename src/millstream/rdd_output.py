@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from millstream.context import SparkContext
 
 T_co = TypeVar("T_co", covariant=True)
+_SETTLE_S = 5.0
 
 
 class OutputActions(Generic[T_co]):
@@ -57,6 +58,7 @@ class OutputActions(Generic[T_co]):
             scratch = driver.run_job(self._node, Apply(write, write.name))
             output.commit_job(scratch)
         except BaseException:
+            driver.settle(_SETTLE_S)  # Or a task would write after the clean-up.
             output.abort_job()
             raise
 

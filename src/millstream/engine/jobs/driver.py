@@ -14,7 +14,7 @@ from typing import Any
 
 from millstream.engine.base import task_scope
 from millstream.engine.base.call_site import user_call_site
-from millstream.engine.base.clock import Clock, SystemClock
+from millstream.engine.base.clock import Clock, SystemClock, monotonic_s
 from millstream.engine.base.config import Settings
 from millstream.engine.base.errors import (
     IllegalArgumentError,
@@ -35,6 +35,7 @@ from millstream.engine.plan.nodes import RddNode
 from millstream.engine.workers.in_process import InProcessWorkers, Killable
 
 ALL_MARKED = "checkpointAllMarkedAncestors"
+_SETTLE_S = 1.0
 
 
 class Driver:
@@ -254,6 +255,12 @@ class Driver:
         for run in runs:
             run.cancel(f"Job {run.record.id} cancelled {reason}".rstrip())
 
+    def settle(self, timeout_s: float) -> None:
+        """Wait, bounded, for tasks that still run though their job has failed."""
+        until_s = monotonic_s() + timeout_s
+        for task in tuple(self.outliving):
+            task.ended.wait(max(0.0, until_s - monotonic_s()))
+
     def next_task_id(self) -> int:
         """Return a number no other task of this driver has."""
         return next(self._task_ids)
@@ -277,6 +284,7 @@ class Driver:
                 return
             self._is_stopped = True
         self.cancel_all("because SparkContext was shut down")
+        self.settle(_SETTLE_S)
         for task in tuple(self.outliving):
             task.kill()
         self.workers.close()

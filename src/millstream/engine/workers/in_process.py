@@ -23,11 +23,13 @@ class Killable:
         self._lock = threading.Lock()
         self._thread_id: int | None = None
         self.is_killed = False
+        self.ended = threading.Event()
 
     def run(self, work: Callable[[], None]) -> None:
         """Run `work` here; it ends early, without an error, when killed."""
         with self._lock:
             if self.is_killed:
+                self.ended.set()
                 return
             self._thread_id = threading.get_ident()
         try:
@@ -37,6 +39,7 @@ class Killable:
                 raise
         finally:
             self._leave()
+            self.ended.set()
 
     def _leave(self) -> None:
         # A kill that arrives now must not hit whatever this thread does next.
