@@ -35,7 +35,6 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "base/storage.py": "engine/sources/test_files.py",
     "durable/object_files.py": "engine/sinks/test_text_files.py",
     "ingest/block_maker.py": "engine/ingest/test_receiver.py",
-    "ingest/rate.py": "engine/ingest/test_receiver.py",
     "ingest/supervisor.py": "engine/ingest/test_receiver.py",
     "jobs/actions.py": "test_rdd.py",
     "jobs/barrier.py": "test_rdd.py",

@@ -108,3 +108,15 @@ def test_thousands_of_shuffles_are_planned_without_recursion() -> None:
     stages = plan_stages(node, [0], is_shuffled=_never, is_cached=_never)
 
     assert len(stages) == 3001
+
+
+def test_a_shuffle_that_two_stages_read_is_planned_once() -> None:
+    """The second reader finds it planned, at whatever depth the first one was."""
+    source = RddNode(Source((freeze([]),)), 1)
+    shared = RddNode(Shuffled(source, Partitioner(1), None), 1, Partitioner(1))
+    deeper = RddNode(Shuffled(shared, Partitioner(1), None), 1, Partitioner(1))
+    for parts in ((shared, deeper), (deeper, shared)):
+        target = RddNode(AlignedUnion(parts), 1)
+        stages = plan_stages(target, [0], is_shuffled=_never, is_cached=_never)
+
+        assert [stage.node for stage in stages] == [shared, deeper, target]

@@ -99,7 +99,9 @@ class ReceiverSupervisor:
 
     def run(self, until: Callable[[], bool]) -> BaseException | None:
         """Start, wait until the supervisor is stopped, and return its error, if any."""
-        if not until():
+        with self._lock:  # A stop comes before all of this, or after.
+            if until() or self._ended.is_set():
+                return self._error
             self.blocks.start()
             self._start_receiver()
         self._ended.wait()
