@@ -1,5 +1,6 @@
 """LineSource: a server on loopback that sends a text's lines, over and over."""
 
+import contextlib
 import socket
 import threading
 from importlib.resources import files
@@ -32,6 +33,8 @@ class LineSource:
     def close(self) -> None:
         """Stop sending and listening."""
         self._ended.set()
+        with contextlib.suppress(OSError):
+            self._server.shutdown(socket.SHUT_RDWR)  # Wakes an accept that waits.
         self._server.close()
         self._thread.join(5)
 

@@ -31,7 +31,8 @@ def server(*serves: Serve) -> Iterator[tuple[int, list[threading.Event]]]:
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
         yield listening.getsockname()[1], ended
-        listening.close()
+        with contextlib.suppress(OSError):
+            listening.shutdown(socket.SHUT_RDWR)  # Wakes an accept that waits.
     thread.join(5)
 
 
