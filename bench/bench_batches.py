@@ -25,6 +25,8 @@ INTERVAL_S = 0.01
 SECONDS = 5
 RECORDS = 1000
 MANY_BATCHES = 20_000
+# By then the bounded histories (1,000 batches, 1,000 jobs, ...) are full.
+WARM_UP_BATCHES = 4_000
 
 
 def _counts(lines: Any) -> Any:
@@ -131,15 +133,15 @@ def _grow(
     build: Callable[[StreamHarness, Any], None],
     traced_batches: int,
 ) -> float:
-    """Return by how many MiB memory grows from a fifth of the batches to the last."""
+    """Return by how many MiB memory grows from the warm-up to the last batch."""
     with (
         tempfile.TemporaryDirectory() as directory,
         _small_batches(build, directory) as h,
     ):
-        h.run(MANY_BATCHES // 5)
+        h.run(WARM_UP_BATCHES)
         gc.collect()
         before = rss_mib()
-        h.run(MANY_BATCHES - MANY_BATCHES // 5)
+        h.run(MANY_BATCHES - WARM_UP_BATCHES)
         gc.collect()
         after = rss_mib()
     benchmark.notes["RSS MiB"] = f"{before:.1f} -> {after:.1f}"
@@ -148,10 +150,10 @@ def _grow(
         _small_batches(build, directory) as h,
     ):
         tracemalloc.start()
-        h.run(traced_batches // 5)
+        h.run(WARM_UP_BATCHES)
         gc.collect()
         traced_before = tracemalloc.get_traced_memory()[0] / 1024
-        h.run(traced_batches - traced_batches // 5)
+        h.run(traced_batches - WARM_UP_BATCHES)
         gc.collect()
         traced_after = tracemalloc.get_traced_memory()[0] / 1024
         tracemalloc.stop()
@@ -189,7 +191,7 @@ def memory_mib() -> float:
 
 
 def memory_state_mib() -> float:
-    return _grow(memory_state, _stateful, MANY_BATCHES // 4)
+    return _grow(memory_state, _stateful, 8_000)
 
 
 sustained_queue = Benchmark(

@@ -51,11 +51,13 @@ def test_batches_can_be_fed_while_it_runs() -> None:
         h.run(1)
         h.feed(s, [7, 8])
         h.feed(s, None)
-        h.run(2)
+        h.run(4)
+        h.feed(s, [9])
+        h.run(1)
         with pytest.raises(SparkError, match=r"made by StreamHarness\.stream"):
             h.feed(mapped, [1])
 
-    assert out.records == [[1], [7, 8]]
+    assert out.records == [[1], [7, 8], [], [], [9]]
 
 
 def test_run_raises_a_batchs_error_and_can_go_on() -> None:

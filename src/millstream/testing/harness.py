@@ -221,13 +221,17 @@ class _ScriptedInput(InputOperator):
         self._sc = ssc.sparkContext
         self._script = [None if batch is None else list(batch) for batch in script]
         self._partitions = partitions
+        self._asked = 0
 
     def append(self, batch: list[Any] | None) -> None:
+        # Batches past the end have been empty: what is fed now is the next one's.
+        self._script += [[]] * (self._asked - len(self._script))
         self._script.append(batch)
 
     def compute(self, time_ms: int) -> Any:
         assert self.zero_ms is not None, "an initialized stream has a zero time"
         index = (time_ms - self.zero_ms) // self.slide_ms - 1
+        self._asked = max(self._asked, index + 1)
         batch = self._script[index] if index < len(self._script) else []
         if batch is None:
             return None

@@ -8,6 +8,7 @@ variables hold the record: naming the culprit costs nothing until something fail
 """
 
 import linecache
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from enum import Enum
@@ -92,7 +93,13 @@ _CLAUSES: dict[type[Any], Callable[[int, str, str], str]] = {
     Values: lambda _, x, y: f"for {y} in ({x}[1],)",
 }
 
+_BEFORE = {
+    Ending.COUNT: "n = 0",
+    Ending.LIST: "listed = []; append = listed.append",
+}
+_AFTER = {Ending.COUNT: "return n", Ending.LIST: "return listed"}
 _LAST = {
+    Ending.LIST: ["append({x})"],
     Ending.YIELD: ["yield {x}"],
     Ending.COUNT: ["n += 1"],
     Ending.REDUCE: [
@@ -113,6 +120,11 @@ _LAST = {
 }
 
 
+# From 3.12 on a comprehension has no frame of its own, and its variables are gone once
+# it has failed; with them the record that did it.
+_COMPREHENSIONS_KEEP_VARIABLES = sys.version_info < (3, 12)
+
+
 def is_fusible(step: Step) -> bool:
     """Say whether `step` works record by record."""
     return type(step) in _LINES
@@ -121,7 +133,7 @@ def is_fusible(step: Step) -> bool:
 @lru_cache(maxsize=4096)
 def fuse(kinds: tuple[type[Any], ...], ending: Ending) -> FusedLoop:
     """Return the loop for steps of these kinds. Pure; made once per shape."""
-    if ending is Ending.LIST:
+    if ending is Ending.LIST and _COMPREHENSIONS_KEEP_VARIABLES:
         return _comprehension(kinds)
     lines = [_signature(kinds, ending)]
     step_of_line: dict[int, int] = {}
@@ -132,8 +144,8 @@ def fuse(kinds: tuple[type[Any], ...], ending: Ending) -> FusedLoop:
         step_of_line[len(lines)] = step
         record_of_line[len(lines)] = record
 
-    if ending is Ending.COUNT:
-        lines.append("  n = 0")
+    if ending in _BEFORE:
+        lines.append("  " + _BEFORE[ending])
     put("for x0 in rows:", 1, -1, "x0")
     depth, record = 2, "x0"
     for index, kind in enumerate(kinds):
@@ -144,8 +156,8 @@ def fuse(kinds: tuple[type[Any], ...], ending: Ending) -> FusedLoop:
         record = f"x{index + 1}"
     for text in _LAST[ending]:
         put(text.format(x=record), depth, len(kinds), record)
-    if ending is Ending.COUNT:
-        lines.append("  return n")
+    if ending in _AFTER:
+        lines.append("  " + _AFTER[ending])
     return _compiled(lines, kinds, ending, step_of_line, record_of_line)
 
 

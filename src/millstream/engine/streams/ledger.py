@@ -7,7 +7,7 @@ the ledger is told to believe it.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, assert_never
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,8 @@ class BlockLedger:
             case BatchesForgotten(batches_ms):
                 for batch_ms in batches_ms:
                     self.batches.pop(batch_ms, None)
+            case _:
+                assert_never(event)
 
     def blocks_of(self, batch_ms: int, stream_id: int) -> tuple[ReceivedBlock, ...]:
         """Return a batch's blocks of one stream; none for an unknown batch."""
