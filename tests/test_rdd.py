@@ -438,3 +438,16 @@ def test_samples_are_repeatable_and_about_right(sc: SparkContext) -> None:
     assert len(rdd.takeSample(True, 50, 1)) == 50
     with pytest.raises(ValueError, match="Negative fraction"):
         rdd.sample(False, -1.0)
+
+
+def test_a_function_that_cannot_travel_is_named(sc: SparkContext) -> None:
+    """Told by the action, before any task runs, with what to do."""
+    lock = threading.Lock()
+
+    def locked(x: int) -> Any:
+        return lock, x
+
+    with pytest.raises(PySparkPicklingError, match="Could not serialize") as caught:
+        sc.parallelize([1]).map(locked).collect()
+
+    assert "create it inside the function" in (caught.value.hint or "")

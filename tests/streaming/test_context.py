@@ -487,3 +487,50 @@ def test_slow_batches_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
 
     assert caplog.text.count("batches take longer than the interval") == 1
     assert "2.5 times" in caplog.text
+
+
+def test_concurrent_jobs_overlap() -> None:
+    """With two job threads, two outputs of a batch run at the same time."""
+    together = threading.Barrier(2, timeout=10)
+    with StreamHarness(conf={"spark.streaming.concurrentJobs": "2"}) as h:
+        s = h.stream([[1]])
+        s.foreachRDD(lambda rdd: together.wait())
+        s.foreachRDD(lambda rdd: together.wait())
+        h.run(1)
+
+    assert not together.broken
+
+
+def test_an_output_may_stop_the_context() -> None:
+    """stop() from inside a batch ends the stream after it."""
+    seen: list[Any] = []
+    done = threading.Event()
+
+    def stop_at_two(rdd: Any) -> None:
+        seen.extend(rdd.collect())
+        if len(seen) == 2:
+            h.ssc.stop(stopSparkContext=False)
+            done.set()
+
+    h = StreamHarness()
+    h.stream([[1], [2], [3]]).foreachRDD(stop_at_two)
+    h.run(1)
+    h.clock.advance(1)
+    assert done.wait(10)
+    h.clock.advance(1)
+    h.ssc.stop()
+
+    assert seen == [1, 2]
+
+
+def test_old_blocks_go_by_age() -> None:
+    """spark.cleaner.ttl drops kept partitions and shuffles, which are made again."""
+    with StreamHarness(conf={"spark.cleaner.ttl": "10s"}) as h:
+        kept = h.sc.parallelize([(1, 1)], 1).reduceByKey(max, 1).cache()
+        assert kept.count() == 1
+        assert h.sc._driver.cached_partition_count(kept._node) == 1
+        h.clock.advance(60)
+        h.sc.parallelize([1]).count()
+        assert h.sc._driver.cached_partition_count(kept._node) == 0
+        assert h.sc._driver.shuffles.count() == 0
+        assert kept.collect() == [(1, 1)]

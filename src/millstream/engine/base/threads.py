@@ -100,10 +100,12 @@ class ThreadPool:
                 pass
             for _ in self._threads:
                 self._waiting.put(None)
-        for thread in self._threads:
-            if thread is not threading.current_thread():
-                thread.join(timeout_s)
-        return not any(thread.is_alive() for thread in self._threads)
+        others = [
+            each for each in self._threads if each is not threading.current_thread()
+        ]
+        for thread in others:
+            thread.join(timeout_s)
+        return not any(thread.is_alive() for thread in others)
 
     def _run(self) -> None:
         while (work := self._waiting.get()) is not None:
