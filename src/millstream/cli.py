@@ -4,13 +4,11 @@ import json
 import os  # noqa: TID251  Environment, exec.
 import runpy
 import sys
-import traceback
 from pathlib import Path
 from typing import NoReturn
 
 import click
 
-from millstream.engine.base.call_site import is_ours
 from millstream.version import __version__
 
 _INTERRUPTED = 130
@@ -123,28 +121,11 @@ def _run_program(program: str, args: tuple[str, ...]) -> int:
     except SystemExit:
         raise
     except BaseException as error:
-        _show(error)
+        from millstream.engine.jobs.failures import user_traceback  # noqa: PLC0415
+
+        print(user_traceback(error), end="", file=sys.stderr)  # noqa: T201
         return 1
     return 0
-
-
-def _show(error: BaseException) -> None:
-    """Print a traceback that begins in the user's program."""
-    told = traceback.TracebackException.from_exception(error)
-    waiting: list[traceback.TracebackException | None] = [told]
-    while waiting:
-        current = waiting.pop()
-        if current is None:
-            continue
-        current.stack = traceback.StackSummary.from_list(
-            [
-                frame
-                for frame in current.stack
-                if not is_ours(frame.filename) and "runpy" not in frame.filename
-            ]
-        )
-        waiting += [current.__cause__, current.__context__]
-    print("".join(told.format()), end="", file=sys.stderr)  # noqa: T201
 
 
 def _run_on_pyspark(

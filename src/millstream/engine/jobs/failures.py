@@ -16,6 +16,8 @@ from millstream.engine.plan.fusion import Culprit, find_culprit
 from millstream.engine.plan.nodes import RddNode
 from millstream.engine.plan.steps import Step
 
+_RUNPY = "<frozen runpy>"  # By which `millstream run` starts a program.
+
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 120
 _short.maxlong = 60
@@ -47,7 +49,7 @@ def describe(
         stopped.__traceback__ = error.__traceback__
         error = stopped
     culprit = find_culprit(error.__traceback__)
-    lines = [_user_traceback(error).rstrip()]
+    lines = [user_traceback(error).rstrip()]
     steps = [f"{step.name} ({node.call_site})" for step, node in trail]
     where = f"  in {title}, partition {partition}"
     if culprit is not None:
@@ -88,7 +90,8 @@ def strip_engine_frames(error: BaseException) -> None:
     error.__traceback__ = kept
 
 
-def _user_traceback(error: BaseException) -> str:
+def user_traceback(error: BaseException) -> str:
+    """Return the traceback of `error` and its causes without the engine's frames."""
     told = traceback.TracebackException.from_exception(error, compact=True)
     waiting: list[traceback.TracebackException | None] = [told]
     while waiting:
@@ -96,7 +99,11 @@ def _user_traceback(error: BaseException) -> str:
         if current is None:
             continue
         current.stack = traceback.StackSummary.from_list(
-            [frame for frame in current.stack if not is_ours(frame.filename)]
+            [
+                frame
+                for frame in current.stack
+                if not is_ours(frame.filename) and not frame.filename.startswith(_RUNPY)
+            ]
         )
         waiting += [current.__cause__, current.__context__]
     return "".join(told.format())

@@ -19,27 +19,28 @@ _CONNECT_S = 60.0
 Converter = Callable[[BinaryIO], Iterable[Any]]
 
 
-class SocketReceiver(Receiver[Any]):
+class TcpReceiver(Receiver[Any]):
     """Connects to a host and port and stores what comes, until told to stop.
 
     A refused connection, an error and the end of the stream restart it after
-    `spark.streaming.receiverRestartDelay`. Lines are stored a chunk at a time: one call,
-    not one a line.
+    `spark.streaming.receiverRestartDelay`. Subclasses read the connection.
     """
 
     def __init__(
         self,
         host: str,
         port: int,
-        converter: Converter | None = None,
         storageLevel: StorageLevel = StorageLevel.MEMORY_AND_DISK_2,
     ) -> None:
-        """Connect to `host`:`port`; without a converter, read lines."""
+        """Connect to `host`:`port`."""
         super().__init__(storageLevel)
         self.host = host
         self.port = port
-        self.converter = converter
         self._socket: socket.socket | None = None
+
+    def read(self, connection: socket.socket) -> None:
+        """Store what comes; return when the stream ends or `isStopped()`."""
+        raise NotImplementedError
 
     def onStart(self) -> None:
         """Connect and begin to read, in a thread."""
@@ -69,18 +70,37 @@ class SocketReceiver(Receiver[Any]):
         connection.settimeout(None)
         self._socket = connection
         try:
-            if self.isStopped():
-                connection.close()
-            elif self.converter is None:
-                self._read_lines(connection)
-            else:
-                self._read_converted(connection, self.converter)
-        except Exception as error:
+            with connection:
+                if not self.isStopped():
+                    self.read(connection)
+        except Exception as error:  # The thread's outermost frame.
             if not self.isStopped():
                 self.restart("Error receiving data", error)
             return
         if not self.isStopped():
             self.restart("Socket data stream had no more data")
+
+
+class SocketReceiver(TcpReceiver):
+    """Lines, stored a chunk at a time: one call, not one a line."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        converter: Converter | None = None,
+        storageLevel: StorageLevel = StorageLevel.MEMORY_AND_DISK_2,
+    ) -> None:
+        """Connect to `host`:`port`; without a converter, read lines."""
+        super().__init__(host, port, storageLevel)
+        self.converter = converter
+
+    def read(self, connection: socket.socket) -> None:
+        """Store lines, or what the converter yields."""
+        if self.converter is None:
+            self._read_lines(connection)
+        else:
+            self._read_converted(connection, self.converter)
 
     def _read_lines(self, connection: socket.socket) -> None:
         waiting: list[bytes] = []  # Parts of a line that goes on: joined once.
