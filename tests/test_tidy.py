@@ -31,9 +31,6 @@ FOLDERS = [
 # Modules whose own test file would only repeat another's.
 TESTED_ELSEWHERE: dict[str, str] = {
     "base/call_site.py": "test_rdd.py",
-    "base/compression.py": "engine/sources/test_files.py",
-    "base/storage.py": "engine/sources/test_files.py",
-    "durable/object_files.py": "engine/sinks/test_text_files.py",
     "ingest/block_maker.py": "engine/ingest/test_receiver.py",
     "ingest/supervisor.py": "engine/ingest/test_receiver.py",
     "jobs/actions.py": "test_rdd.py",
@@ -52,9 +49,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "plan/ranges.py": "properties/test_rdd_models.py",
     "plan/sampling.py": "test_rdd.py",
     "plan/steps.py": "engine/plan/test_fusion.py",
-    "sources/file_stream.py": "engine/sources/test_files.py",
     "sources/raw_socket.py": "engine/sources/test_socket.py",
-    "sources/text_lines.py": "engine/sources/test_files.py",
     "streams/collector.py": "streaming/test_context.py",
     "streams/events.py": "engine/streams/test_jobset.py",
     "streams/graph.py": "streaming/test_context.py",

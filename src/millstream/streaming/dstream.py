@@ -296,7 +296,7 @@ class DStream(Generic[T_co]):
         graph = self._operator.graph
         graph.outputs.append(OutputOperator(graph, self._operator, function, name))
 
-    def foreachRDD(self, func: Callable[..., None]) -> None:
+    def foreachRDD(self, func: Callable[..., Any]) -> None:
         """Call `func(rdd)` or `func(time, rdd)` on the driver, every batch.
 
         Raises:

@@ -1,6 +1,6 @@
-"""Tests of engine/sinks/text_files.py and durable/object_files.py."""
+"""Tests of engine/sinks/text_files.py."""
 
-import contextlib
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +8,13 @@ import pytest
 
 from millstream import SparkContext
 from millstream.engine.base.errors import (
-    DurabilityError,
     FileAlreadyExistsError,
     IllegalArgumentError,
     JobFailedError,
     PySparkNotImplementedError,
 )
-from millstream.engine.base.storage import LocalStorage
-from millstream.engine.durable.object_files import read_rows, write_rows
+from millstream.engine.base.storage import Storage
+from millstream.engine.sinks.text_files import DirectoryOutput, WriteText
 
 
 def test_text_is_one_file_a_partition(sc: SparkContext, tmp_path: Path) -> None:
@@ -72,23 +71,6 @@ def test_pickled_files_come_back(sc: SparkContext, tmp_path: Path) -> None:
         sc.parallelize([1]).saveAsSequenceFile(str(tmp_path / "t"))
 
 
-def test_a_file_cut_anywhere_is_noticed(tmp_path: Path) -> None:
-    """Reading gives a prefix of the records, then a named error, never a wrong one."""
-    path = str(tmp_path / "rows")
-    rows = [(i, "x" * i) for i in range(7)]
-    assert write_rows(LocalStorage(), path, rows, 2) == 7
-    whole = Path(path).read_bytes()
-    assert list(read_rows(LocalStorage(), path)) == rows
-    for cut in range(len(whole)):
-        Path(path).write_bytes(whole[:cut])
-        read: list[Any] = []
-        with contextlib.suppress(DurabilityError):
-            for row in read_rows(LocalStorage(), path):
-                read.append(row)
-        assert read == rows[: len(read)]
-        assert len(read) < 7
-
-
 @pytest.mark.parametrize(
     "name",
     [
@@ -113,3 +95,39 @@ def test_java_inputs_name_the_alternative(sc: SparkContext, name: str) -> None:
     """JVM-only entries exist and say what to use."""
     with pytest.raises(PySparkNotImplementedError, match="Java classes"):
         getattr(sc, name)("path", "format")
+
+
+def test_of_several_attempts_one_counts(tmp_path: Path) -> None:
+    """What others wrote goes when the job ends; a failed one leaves nothing."""
+    out = tmp_path / "out"
+    output = DirectoryOutput(str(out), ".gz")
+    output.open_job(may_exist=False)
+    lost = output.write_partition(0, 1, WriteText(["lost"], ".gz"))
+    won = output.write_partition(0, 2, WriteText(["won"], ".gz"))
+
+    def breaks(storage: Storage, path: str) -> None:
+        storage.create(path).close()
+        msg = "user code"
+        raise ValueError(msg)
+
+    with pytest.raises(ValueError, match="user code"):
+        output.write_partition(1, 3, breaks)
+
+    assert sorted(map(str, (out / "_temporary").iterdir())) == sorted([lost, won])
+    output.commit_job([won])
+    assert sorted(p.name for p in out.iterdir()) == ["_SUCCESS", "part-00000.gz"]
+    assert gzip.decompress((out / "part-00000.gz").read_bytes()) == b"won\n"
+
+
+def test_a_stream_writes_a_batch_again_in_place(tmp_path: Path) -> None:
+    """After a crash: no error, new parts, nothing temporary."""
+    out = tmp_path / "out"
+    output = DirectoryOutput(str(out))
+    output.open_job(may_exist=True)
+    output.write_partition(0, 1, WriteText(["crashed"], ""))
+    for text in ("first", "again"):
+        output.open_job(may_exist=True)
+        output.commit_job([output.write_partition(0, 1, WriteText([text], ""))])
+
+    assert sorted(p.name for p in out.iterdir()) == ["_SUCCESS", "part-00000"]
+    assert (out / "part-00000").read_text() == "again\n"

@@ -1,28 +1,34 @@
-"""Tests of engine/sources/files.py, text_lines.py and file_stream.py."""
+"""Tests of engine/sources/files.py."""
 
 import bz2
 import gzip
-import io
 import os
 import re
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from millstream import SparkContext
-from millstream.engine.base.errors import EngineError, IllegalArgumentError
-from millstream.engine.base.storage import FileInfo
-from millstream.engine.sources.file_stream import FileSelection
+from millstream.engine.base import frames
+from millstream.engine.base.compression import compressing
+from millstream.engine.base.errors import (
+    DurabilityError,
+    EngineError,
+    IllegalArgumentError,
+    SparkError,
+)
 from millstream.engine.sources.files import (
+    FixedRecords,
     InputFile,
     TextSplit,
     list_input,
+    plan_fixed_records,
     plan_text_splits,
+    plan_whole_files,
 )
-from millstream.engine.sources.text_lines import read_lines
 
 texts = st.lists(
     st.sampled_from([b"a", b"bc", b"\n", b"\r", b"\r\n", "é".encode(), b"\xff"]),
@@ -33,18 +39,6 @@ texts = st.lists(
 def _model(data: bytes) -> list[str]:
     lines = re.split(r"\r\n|\r|\n", data.decode("utf-8", "replace"))
     return lines[:-1] if not lines[-1] else lines
-
-
-@given(texts)
-def test_lines_are_cut_at_every_kind_of_end(data: bytes) -> None:
-    r"""\n, \r\n and \r; as text or bytes."""
-    assert list(read_lines(io.BytesIO(data), is_text=True)) == _model(data)
-    raw = [
-        line.decode("utf-8", "replace")
-        for line in read_lines(io.BytesIO(data), is_text=False)
-        if isinstance(line, bytes)
-    ]
-    assert raw == _model(data)
 
 
 @given(texts, st.integers(1, 12))
@@ -144,8 +138,8 @@ def test_other_file_systems_are_reached_by_uri(sc: SparkContext) -> None:
 
     assert sorted(sc.textFile(target).collect()) == ["a", "b"]
     assert [info.uri for info in list_input(target)] == [
-        "memory:///out/part-00000",
-        "memory:///out/part-00001",
+        "memory://out/part-00000",
+        "memory://out/part-00001",
     ]
     fsspec.filesystem("memory").rm("/out", recursive=True)
     with pytest.raises(ImportError, match="no library for 'nosuch:'"):
@@ -161,43 +155,96 @@ def test_a_forbidden_file_names_its_path(sc: SparkContext, tmp_path: Path) -> No
         sc.textFile(str(tmp_path / "a")).collect()
 
 
-times = st.integers(0, 40)
+def test_a_linked_file_keeps_its_own_name(tmp_path: Path) -> None:
+    """The name that was asked for says how it is compressed, not what it leads to."""
+    (tmp_path / "blob").write_bytes(gzip.compress(b"one\n"))
+    (tmp_path / "data.gz").symlink_to(tmp_path / "blob")
+    files = list_input(str(tmp_path / "data.gz"))
+
+    assert [file.uri for file in files] == [f"file:{tmp_path}/data.gz"]
+    (split,) = plan_text_splits(files, 3, is_text=True)
+    assert list(split.read()) == ["one"]
 
 
-@given(
-    st.lists(st.tuples(st.sampled_from("abcd"), times), max_size=12),
-    times,
-    st.integers(1, 4),
-)
-def test_file_selection_equals_the_rule(
-    changes: list[tuple[str, int]], began: int, window: int
-) -> None:
-    """Each batch takes what SRC-6 says, with what it took before in mind."""
-    selection = FileSelection(began, window * 5)
-    taken: dict[int, set[str]] = {}
-    for batch in range(5, 45, 5):
-        visible = dict(changes[: batch // 3])
-        listing = [FileInfo(p, p, 1, t, False) for p, t in sorted(visible.items())]
-        remembered = {p for paths in taken.values() for p in paths}
-        expected = [
-            p
-            for p, t in sorted(visible.items())
-            if max(began, batch - window * 5) < t <= batch and p not in remembered
+def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
+    """It is left out at the start of a file and only there."""
+    path = tmp_path / "bom"
+    path.write_bytes(b"\xef\xbb\xbfa\n\xef\xbb\xbfb")
+    size = path.stat().st_size
+    for length in range(1, size + 1):
+        splits = [
+            TextSplit(str(path), start, min(length, size - start), size)
+            for start in range(0, size, length)
         ]
-        found = selection.select(batch, listing)
-        selection.apply(batch, found)
-        assert list(found) == expected
-        taken[batch] = set(expected)
-        before = batch - window * 5
-        selection.forget(before)
-        taken = {t: paths for t, paths in taken.items() if t >= before}
+        read = [line for split in splits for line in split.read()]
+        assert read == ["a", "\ufeffb"], length
 
 
-def test_a_selection_can_be_restored() -> None:
-    """Remembered batches keep their files and block their names."""
-    selection = FileSelection(0, 100)
-    selection.restore({10: ("a",)})
-    info: Any = FileInfo("a", "a", 1, 5, False)
+@pytest.mark.parametrize("name", ["a.gz", "a.bz2", "a.zst", "a.lz4", "a.deflate"])
+def test_a_compressed_file_cut_short_is_named(tmp_path: Path, name: str) -> None:
+    """No line is taken for the last one that isn't."""
+    path = tmp_path / name
+    with path.open("wb") as out, compressing(out, path.suffix) as lines:
+        lines.write(b"".join(b"line %d\n" % i for i in range(2000)))
+    whole = path.read_bytes()
+    for data in (whole[:-1], whole[: len(whole) // 2], b"not compressed at all"):
+        path.write_bytes(data)
+        with pytest.raises(DurabilityError, match=re.escape(name)):
+            list(TextSplit(str(path), 0, len(data), len(data)).read())
 
-    assert selection.select(20, [info]) == ()
-    assert selection.files_of_batch == {10: ("a",)}
+
+@given(st.lists(st.integers(0, 40), max_size=12), st.integers(1, 6))
+def test_splits_follow_the_goal_size(sizes: list[int], splits_min: int) -> None:
+    """Each byte is in one split; none is more than a tenth over its share."""
+    files = [InputFile(f"f{i}", size) for i, size in enumerate(sizes)]
+    splits = plan_text_splits(files, splits_min, is_text=True)
+    goal = max(1, sum(sizes) // splits_min)
+
+    for file in files:
+        mine = [split for split in splits if split.uri == file.uri]
+        ends = [split.start + split.length for split in mine]
+        assert [split.start for split in mine] == [0, *ends[:-1]]
+        assert ends[-1] == file.size_bytes
+        assert all(split.length <= goal * 1.1 for split in mine)
+
+
+@given(st.lists(st.integers(0, 40), max_size=12), st.integers(1, 6))
+def test_whole_files_are_grouped(sizes: list[int], groups_max: int) -> None:
+    """Every file once, in order, in at most as many groups as asked for."""
+    files = [InputFile(f"f{i}", size) for i, size in enumerate(sizes)]
+    groups = plan_whole_files(files, groups_max, is_text=True)
+
+    assert [uri for group in groups for uri in group.uris] == [f.uri for f in files]
+    assert all(group.uris for group in groups)
+    assert len(groups) <= groups_max
+
+
+@given(st.binary(max_size=60), st.integers(1, 9), st.integers(1, 5))
+def test_records_of_any_length(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes, length: int, count: int
+) -> None:
+    """All splits together are the records; a rest is an error at its place."""
+    path = tmp_path_factory.getbasetemp() / "records"
+    path.write_bytes(data)
+    splits = plan_fixed_records([InputFile(str(path), len(data))], length, count)
+    records = chain.from_iterable(split.read() for split in splits)
+    if len(data) % length:
+        with pytest.raises(SparkError, match=f"{len(data) % length} did not equal"):
+            list(records)
+    else:
+        expected = [data[i : i + length] for i in range(0, len(data), length)]
+        assert list(records) == expected
+    if not data:
+        with pytest.raises(SparkError, match="0 did not equal"):
+            list(FixedRecords(str(path), 0, length, length).read())
+
+
+def test_splits_travel() -> None:
+    """They are sent to tasks."""
+    files = [InputFile("a", 10)]
+    for split in (
+        *plan_text_splits(files, 2, is_text=True),
+        *plan_whole_files(files, 2, is_text=False),
+        *plan_fixed_records(files, 2, 2),
+    ):
+        assert frames.loads(frames.dumps(split)) == split

@@ -4,9 +4,13 @@ import bz2
 import gzip
 import io
 import zlib
-from typing import BinaryIO, cast
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO, cast
 
-from millstream.engine.base.errors import IllegalArgumentError
+from millstream.engine.base.errors import DurabilityError, IllegalArgumentError
+
+_READ_BYTES = 1 << 16
 
 _EXTENSIONS = {
     ".gz": "gzip",
@@ -48,7 +52,10 @@ def extension_of_hadoop_codec(class_name: str) -> str:
 
 
 def decompressed(source: BinaryIO, codec: str | None) -> BinaryIO:
-    """Return a stream of the plain bytes of `source`."""
+    """Return a stream of the plain bytes of `source`, which isn't read ahead of need.
+
+    A file that was cut short or changed raises while it is read; see `damage_named`.
+    """
     match codec:
         case None:
             return source
@@ -57,14 +64,13 @@ def decompressed(source: BinaryIO, codec: str | None) -> BinaryIO:
         case "bz2":
             return cast(BinaryIO, bz2.BZ2File(source))
         case "deflate":
-            return io.BytesIO(zlib.decompress(source.read()))
+            return _plain(source, zlib.decompressobj, zlib.error)
         case "zstd":
             import zstandard  # noqa: PLC0415  Only for such files.
 
-            reader = zstandard.ZstdDecompressor().stream_reader(
-                source, read_across_frames=True
-            )
-            return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, reader)))
+            # Not its `stream_reader`: that takes a file cut short for a whole one.
+            new = zstandard.ZstdDecompressor().decompressobj
+            return _plain(source, new, zstandard.ZstdError)
         case "lz4":
             import lz4.frame  # noqa: PLC0415  Only for such files.
 
@@ -74,23 +80,117 @@ def decompressed(source: BinaryIO, codec: str | None) -> BinaryIO:
             raise AssertionError(msg)
 
 
-def compressed(data: bytes, extension: str) -> bytes:
-    """Return `data` compressed as a file with this extension is."""
-    match _EXTENSIONS.get(extension):
-        case None:
-            return data
+def _plain(
+    source: BinaryIO, new: Callable[[], Any], failure: type[Exception]
+) -> BinaryIO:
+    plain = _Decompressed(source, new, failure)
+    return cast(BinaryIO, io.BufferedReader(plain, _READ_BYTES))
+
+
+class _Decompressed(io.RawIOBase):
+    """Plain bytes of one compressed stream after another."""
+
+    def __init__(
+        self, source: BinaryIO, new: Callable[[], Any], failure: type[Exception]
+    ) -> None:
+        super().__init__()
+        self._source = source
+        self._new = new
+        self._failure = failure
+        self._decoder: Any = None
+        self._waiting = memoryview(b"")
+        self._unused = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._waiting:
+            data = self._unused or self._source.read(_READ_BYTES)
+            self._unused = b""
+            if not data:
+                if self._decoder is not None:
+                    msg = "compressed data ends too early"
+                    raise EOFError(msg)
+                return 0
+            if self._decoder is None:
+                self._decoder = self._new()
+            try:
+                self._waiting = memoryview(self._decoder.decompress(data))
+            except self._failure as error:
+                raise OSError(str(error)) from error
+            if self._decoder.eof:
+                self._unused, self._decoder = self._decoder.unused_data, None
+        count = min(len(buffer), len(self._waiting))
+        buffer[:count] = self._waiting[:count]
+        self._waiting = self._waiting[count:]
+        return count
+
+
+@contextmanager
+def damage_named(name: str, codec: str | None) -> Iterator[None]:
+    """Raise DurabilityError, which names the file, when it can't be decompressed."""
+    try:
+        yield
+    except (EOFError, OSError, RuntimeError, zlib.error) as error:
+        is_of_disk = isinstance(error, OSError) and error.errno is not None
+        if codec is None or is_of_disk:
+            raise
+        msg = f"file '{name}' is damaged or isn't {codec}: {error}"
+        raise DurabilityError(msg) from error
+
+
+@contextmanager
+def compressing(out: BinaryIO, extension: str) -> Iterator[BinaryIO]:
+    """Give a stream that writes to `out` as files with this extension are written.
+
+    The same bytes give the same file: there is no name and no time in it.
+    """
+    codec = _EXTENSIONS.get(extension)
+    if codec is None:
+        yield out
+        return
+    encoder, header = _encoder(codec)
+    out.write(header)
+    writer = io.BufferedWriter(_Compressed(out, encoder), _READ_BYTES)
+    try:
+        yield cast(BinaryIO, writer)
+    finally:
+        writer.close()
+    out.write(encoder.flush())
+
+
+def _encoder(codec: str) -> tuple[Any, bytes]:
+    match codec:
         case "gzip":
-            return gzip.compress(data, 6, mtime=0)
+            return zlib.compressobj(6, zlib.DEFLATED, zlib.MAX_WBITS | 16), b""
         case "bz2":
-            return bz2.compress(data)
+            return bz2.BZ2Compressor(), b""
         case "deflate":
-            return zlib.compress(data)
+            return zlib.compressobj(), b""
         case "zstd":
             import zstandard  # noqa: PLC0415  Only for such files.
 
-            return zstandard.ZstdCompressor().compress(data)
+            return zstandard.ZstdCompressor().compressobj(), b""
         case _:
             import lz4.frame  # noqa: PLC0415  Only for such files.
 
-            whole: bytes = lz4.frame.compress(data)
-            return whole
+            encoder = lz4.frame.LZ4FrameCompressor()
+            return encoder, encoder.begin()
+
+
+class _Compressed(io.RawIOBase):
+    """Compresses what is written to it."""
+
+    def __init__(self, out: BinaryIO, encoder: Any) -> None:
+        super().__init__()
+        self._out = out
+        self._encoder = encoder
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        plain = bytes(data)
+        self._out.write(self._encoder.compress(plain))
+        return len(plain)

@@ -8,15 +8,14 @@ installed; anything else goes to fsspec.
 import os  # noqa: TID251  This module is the port that owns it.
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
-from fnmatch import translate
-from functools import lru_cache
+from itertools import count
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, cast
+from typing import BinaryIO, Protocol, Self
 
-from millstream.engine.base.errors import MissingDependencyError
+from millstream.engine.base.errors import DurabilityError
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,7 @@ class Storage(Protocol):
     """Files of one file system. Paths use `/`. Thread-safe.
 
     Missing files raise FileNotFoundError, forbidden ones PermissionError; both name the
-    path.
+    path. A write that the disk refuses raises DurabilityError, which names it too.
     """
 
     def uri(self, path: str) -> str:
@@ -49,7 +48,21 @@ class Storage(Protocol):
         """Open a new file for writing, replacing one that is there."""
         ...
 
-    def write_atomic(self, path: str, data: bytes) -> None:
+    def append(self, path: str) -> "AppendStream":
+        """Open a file for writing behind what is there; made when missing."""
+        ...
+
+    def open_atomic(
+        self, path: str, *, sync: bool = True
+    ) -> AbstractContextManager[BinaryIO]:
+        """Open a file that appears, whole, when the block ends without an error.
+
+        Its directory is made. With `sync` it also survives a power failure by then.
+        Any number of writers may do so at once: the last one to end wins.
+        """
+        ...
+
+    def write_atomic(self, path: str, data: bytes, *, sync: bool = True) -> None:
         """Write a whole file: readers see all of it or what was there before."""
         ...
 
@@ -87,7 +100,8 @@ class LocalStorage:
 
     def uri(self, path: str) -> str:
         """Return `file:/...`."""
-        return f"file:{Path(path).resolve()}"
+        # Not `resolve`: a link's own name is what was asked for, and its extension counts.
+        return f"file:{os.path.abspath(path)}"  # noqa: PTH100
 
     def open_input(self, path: str) -> BinaryIO:
         """Open a file for reading."""
@@ -98,21 +112,39 @@ class LocalStorage:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         return Path(path).open("wb")
 
-    def write_atomic(self, path: str, data: bytes) -> None:
+    def append(self, path: str) -> "AppendStream":
+        """Open a file at its end; it and its directory are made."""
+        _make_directory(Path(path).parent)
+        is_new = not Path(path).exists()
+        stream = AppendStream(path, Path(path).open("ab"))  # noqa: SIM115  It owns it.
+        if is_new:
+            _sync_directory(Path(path).parent)
+        return stream
+
+    @contextmanager
+    def open_atomic(self, path: str, *, sync: bool = True) -> Iterator[BinaryIO]:
         """Write beside the target, sync, rename, sync the directory."""
         target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, scratch = tempfile.mkstemp(prefix=".tmp-", dir=target.parent)
+        _make_directory(target.parent)
+        scratch = _open_scratch(target.parent)
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(scratch).replace(target)
+            with scratch:
+                yield scratch
+                with disk_errors(path):
+                    scratch.flush()
+                    if sync:
+                        os.fsync(scratch.fileno())
+            Path(scratch.name).replace(target)
         except BaseException:
-            Path(scratch).unlink(missing_ok=True)
+            Path(scratch.name).unlink(missing_ok=True)
             raise
-        _sync_directory(target.parent)
+        if sync:
+            _sync_directory(target.parent)
+
+    def write_atomic(self, path: str, data: bytes, *, sync: bool = True) -> None:
+        """Write a whole file."""
+        with self.open_atomic(path, sync=sync) as out, disk_errors(path):
+            out.write(data)
 
     def rename(self, source: str, target: str) -> None:
         """Move; atomic within one file system."""
@@ -159,6 +191,69 @@ def _info(path: str, facts: os.stat_result, *, is_dir: bool) -> FileInfo:
     return FileInfo(path, Path(path).name, facts.st_size, modified_ms, is_dir)
 
 
+class AppendStream:
+    """A local file that grows: for logs. Not thread-safe."""
+
+    def __init__(self, path: str, file: BinaryIO) -> None:
+        """Append to `file`."""
+        self._path = path
+        self._file = file
+
+    def write(self, data: bytes) -> None:
+        """Append; not safe before `sync`."""
+        with disk_errors(self._path):
+            self._file.write(data)
+
+    def sync(self) -> None:
+        """Return when everything written is on disk."""
+        with disk_errors(self._path):
+            self._file.flush()
+            os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Close the file."""
+        with disk_errors(self._path):
+            self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+
+@contextmanager
+def disk_errors(path: str) -> Iterator[None]:
+    """Raise DurabilityError, which names `path`, when a write in the block fails."""
+    try:
+        yield
+    except OSError as error:  # From a file that is open: it doesn't name the path.
+        msg = f"can't write '{path}': {error}"
+        raise DurabilityError(msg, hint="is the disk full?") from error
+
+
+_scratch_numbers = count()
+
+
+def scratch_name() -> str:
+    """Return a hidden file name that nothing else in this process uses."""
+    return f".tmp-{os.getpid()}-{next(_scratch_numbers)}"
+
+
+def _open_scratch(directory: Path) -> BinaryIO:
+    while True:
+        with suppress(FileExistsError):  # A crashed process of our id left it.
+            return (directory / scratch_name()).open("xb")
+
+
+def _make_directory(directory: Path) -> None:
+    """Make a directory that lasts: each new one is synced into the one it is in."""
+    missing = [each for each in (directory, *directory.parents) if not each.exists()]
+    directory.mkdir(parents=True, exist_ok=True)
+    for each in missing:
+        _sync_directory(each.parent)
+
+
 def _sync_directory(directory: Path) -> None:
     if os.name != "posix":
         return  # Windows can't open a directory; its rename is durable by itself.
@@ -169,88 +264,8 @@ def _sync_directory(directory: Path) -> None:
         os.close(handle)
 
 
-class FsspecStorage:
-    """Any file system fsspec knows, by protocol."""
-
-    def __init__(self, protocol: str, filesystem: Any) -> None:
-        """Use an fsspec file system."""
-        self._protocol = protocol
-        self._fs = filesystem
-
-    def uri(self, path: str) -> str:
-        """Return `protocol://path`."""
-        return f"{self._protocol}://{path}"
-
-    def open_input(self, path: str) -> BinaryIO:
-        """Open a file for reading."""
-        return cast(BinaryIO, self._fs.open(path, "rb"))
-
-    def create(self, path: str) -> BinaryIO:
-        """Open a new file for writing."""
-        self._fs.makedirs(self._fs._parent(path), exist_ok=True)
-        return cast(BinaryIO, self._fs.open(path, "wb"))
-
-    def write_atomic(self, path: str, data: bytes) -> None:
-        """Put the whole object: stores make it visible when it is complete."""
-        self._fs.makedirs(self._fs._parent(path), exist_ok=True)
-        self._fs.pipe_file(path, data)
-
-    def rename(self, source: str, target: str) -> None:
-        """Move; on object stores this is a copy and a delete."""
-        if not self._fs.isdir(source) and self._fs.exists(target):
-            self._fs.rm(target)
-        self._fs.mv(source, target, recursive=self._fs.isdir(source))
-
-    def delete(self, path: str) -> None:
-        """Delete a file, if it is there."""
-        if self._fs.exists(path):
-            self._fs.rm(path)
-
-    def delete_tree(self, path: str) -> None:
-        """Delete everything below `path`."""
-        if self._fs.exists(path):
-            self._fs.rm(path, recursive=True)
-
-    def make_dirs(self, path: str) -> None:
-        """Make a directory, where the store has such."""
-        self._fs.makedirs(path, exist_ok=True)
-
-    def exists(self, path: str) -> bool:
-        """Say whether there is something at `path`."""
-        return bool(self._fs.exists(path))
-
-    def stat(self, path: str) -> FileInfo:
-        """Return what is known of a path."""
-        return self._as_info(self._fs.info(path))
-
-    def list(self, path: str) -> list[FileInfo]:
-        """Return the entries of a directory."""
-        self._fs.invalidate_cache()
-        found = [self._as_info(each) for each in self._fs.ls(path, detail=True)]
-        return sorted(found, key=lambda info: info.name)
-
-    def _as_info(self, facts: dict[str, Any]) -> FileInfo:
-        path = str(facts["name"]).rstrip("/")
-        moment = next(
-            (
-                facts[key]
-                for key in ("mtime", "LastModified", "last_modified", "created")
-                if facts.get(key) is not None
-            ),
-            0,
-        )
-        seconds = moment.timestamp() if hasattr(moment, "timestamp") else float(moment)
-        return FileInfo(
-            path,
-            path.rsplit("/", 1)[-1],
-            int(facts.get("size") or 0),
-            int(seconds * 1000),
-            facts["type"] == "directory",
-        )
-
-
-_ARROW_SCHEMES = ("s3", "s3a", "s3n", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs")
 _LOCAL = LocalStorage()
+_URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(?://([^/]*))?(.*)", re.DOTALL)
 
 
 def open_storage(uri: str) -> tuple[Storage, str]:
@@ -259,98 +274,16 @@ def open_storage(uri: str) -> tuple[Storage, str]:
     Raises:
         MissingDependencyError: The library for the scheme isn't installed.
     """
-    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", uri)
-    if scheme is None:
+    parts = _URI.fullmatch(uri)
+    if parts is None:
         return _LOCAL, uri
-    name = scheme[1].lower()
-    if name == "file":
-        return _LOCAL, re.sub(r"^file:/*(?=/)", "", uri).removeprefix("file:")
-    path = re.sub(r"^[^:]+:/{0,2}", "", uri)
-    return _remote(name), f"/{path.lstrip('/')}" if name == "memory" else path
+    scheme, host, rest = parts[1].lower(), parts[2] or "", parts[3]
+    if scheme == "file":
+        # `file://a/b` is taken as `/a/b`: there is no other machine it could mean.
+        return _LOCAL, f"/{host}{rest}" if host else re.sub("^/+", "/", rest)
+    from millstream.engine.base.remote_storage import (  # noqa: PLC0415  Rarely needed.
+        remote_storage,
+    )
 
-
-@lru_cache(maxsize=32)
-def _remote(scheme: str) -> Storage:
-    try:
-        import fsspec  # noqa: PLC0415  Only for other file systems than this machine's.
-    except ImportError as error:
-        msg = f"'{scheme}:' paths need fsspec"
-        raise MissingDependencyError(msg, hint="pip install fsspec") from error
-    if scheme in _ARROW_SCHEMES:
-        arrow = _arrow(scheme)
-        if arrow is not None:
-            return FsspecStorage(scheme, arrow)
-    try:
-        return FsspecStorage(scheme, fsspec.filesystem(scheme))
-    except (ImportError, ValueError) as error:
-        msg = f"no library for '{scheme}:' paths is installed: {error}"
-        raise MissingDependencyError(
-            msg, hint="pip install 'millstream[files]', or the fsspec package it names"
-        ) from error
-
-
-def _arrow(scheme: str) -> Any:
-    try:
-        from fsspec.implementations.arrow import ArrowFSWrapper  # noqa: PLC0415
-        from pyarrow import fs  # noqa: PLC0415
-    except ImportError:
-        return None
-    makers = {
-        "s3": fs.S3FileSystem,
-        "s3a": fs.S3FileSystem,
-        "s3n": fs.S3FileSystem,
-        "gs": fs.GcsFileSystem,
-        "gcs": fs.GcsFileSystem,
-    }
-    if scheme not in makers:
-        return None
-    return ArrowFSWrapper(makers[scheme]())
-
-
-def split_path_list(text: str) -> list[str]:
-    """Return the paths of a comma-separated list; commas inside {} don't count."""
-    return [part for part in re.split(r",(?![^{]*\})", text) if part]
-
-
-def glob(storage: Storage, pattern: str) -> Iterator[FileInfo]:
-    """Yield what matches a Hadoop pattern: `*`, `?`, `[a-c]`, `{a,b}`; in order."""
-    for expanded in _expand_braces(pattern):
-        yield from _glob(storage, expanded)
-
-
-def is_pattern(path: str) -> bool:
-    """Say whether a path has characters that stand for others."""
-    return any(mark in path for mark in "*?[{")
-
-
-def _glob(storage: Storage, pattern: str) -> Iterator[FileInfo]:
-    if not is_pattern(pattern):
-        if storage.exists(pattern):
-            yield storage.stat(pattern)
-        return
-    parts = pattern.split("/")
-    first = next(i for i, part in enumerate(parts) if is_pattern(part))
-    base = "/".join(parts[:first]) or ("/" if pattern.startswith("/") else ".")
-    rest = parts[first + 1 :]
-    if not storage.exists(base):
-        return
-    matches = re.compile(translate(parts[first])).match
-    for info in storage.list(base):
-        if not matches(info.name):
-            continue
-        if rest:
-            if info.is_dir:
-                yield from _glob(storage, "/".join([info.path, *rest]))
-        else:
-            yield info
-
-
-def _expand_braces(pattern: str) -> Iterator[str]:
-    found = re.search(r"\{([^{}]*)\}", pattern)
-    if found is None:
-        yield pattern
-        return
-    for choice in found[1].split(","):
-        yield from _expand_braces(
-            pattern[: found.start()] + choice + pattern[found.end() :]
-        )
+    storage = remote_storage(scheme, host)
+    return storage, storage.path_below(rest)

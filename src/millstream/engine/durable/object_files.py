@@ -1,7 +1,7 @@
 """Object files: pickled records in checksummed frames.
 
-One frame holds a batch of records as one pickled list. A file that was cut short or
-changed is noticed and named.
+One frame holds a batch of records as one pickled list; a last one says how many there
+were. A file that was cut short or changed, wherever, is noticed and named.
 """
 
 from collections.abc import Iterable, Iterator
@@ -9,26 +9,37 @@ from itertools import islice
 from typing import Any
 
 from millstream.engine.base import frames
-from millstream.engine.base.storage import Storage
+from millstream.engine.base.errors import DurabilityError
+from millstream.engine.base.storage import Storage, disk_errors
 
 _BATCH_ROWS = 1000
+# Begins the last frame. No pickle begins so: theirs begin with 0x80.
+_END = b"end "
 
 
 def write_rows(
-    storage: Storage, path: str, rows: Iterable[Any], batch_rows: int = _BATCH_ROWS
+    storage: Storage,
+    path: str,
+    rows: Iterable[Any],
+    batch_rows: int = _BATCH_ROWS,
+    *,
+    sync: bool = True,
 ) -> int:
     """Write `rows` to a new file and return how many they were.
 
-    The file appears under its name when it is complete: until then it has another.
+    The file appears under its name when it is complete, and not at all after an error.
+    Several attempts of a task may write it at once. With `sync` it outlives a power cut.
     """
     count = 0
     remaining = iter(rows)
-    scratch = f"{path}.writing"
-    with storage.create(scratch) as out:
+    with storage.open_atomic(path, sync=sync) as out:
         while batch := list(islice(remaining, max(1, batch_rows))):
             count += len(batch)
-            frames.write_frame(out, frames.dumps(batch))
-    storage.rename(scratch, path)
+            payload = frames.dumps(batch)
+            with disk_errors(path):
+                frames.write_frame(out, payload)
+        with disk_errors(path):
+            frames.write_frame(out, _END + count.to_bytes(8, "big"))
     return count
 
 
@@ -39,6 +50,19 @@ def read_rows(storage: Storage, path: str) -> Iterator[Any]:
         DurabilityError: The file is damaged; names it and the place.
         FileNotFoundError: There is no such file.
     """
+    count = 0
+    expected: int | None = None
     with storage.open_input(path) as source:
         for payload in frames.read_frames(source, path):
-            yield from frames.loads(payload)
+            if expected is not None:
+                msg = f"file '{path}' is damaged: it goes on after its end"
+                raise DurabilityError(msg)
+            if payload.startswith(_END):
+                expected = int.from_bytes(payload[len(_END) :], "big")
+                continue
+            batch = frames.loads(payload)
+            count += len(batch)
+            yield from batch
+    if expected != count:
+        msg = f"file '{path}' is damaged: cut short after {count} records"
+        raise DurabilityError(msg)

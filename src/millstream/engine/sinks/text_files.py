@@ -5,12 +5,11 @@ A task writes below `_temporary` and a job's end moves the files into place and 
 attempts of a task one counts.
 """
 
-import io
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from millstream.engine.base.compression import compressed
+from millstream.engine.base.compression import compressing
 from millstream.engine.base.errors import FileAlreadyExistsError
 from millstream.engine.base.storage import Storage, open_storage
 from millstream.engine.durable import object_files
@@ -47,12 +46,18 @@ class DirectoryOutput:
         """Write one partition below `_temporary`; return its scratch path."""
         storage, path = open_storage(self.uri)
         scratch = f"{path}/{_SCRATCH}/{attempt}-{self._name(index)}"
-        write(storage, scratch)
+        try:
+            write(storage, scratch)
+        except BaseException:
+            storage.delete(scratch)
+            raise
         return scratch
 
     def commit_job(self, scratch_paths: list[str]) -> None:
         """Move the partitions, in order, into place and write `_SUCCESS`."""
         storage, path = open_storage(self.uri)
+        # Of an earlier run: while files are replaced the output isn't whole.
+        storage.delete(f"{path}/_SUCCESS")
         for index, scratch in enumerate(scratch_paths):
             storage.rename(scratch, f"{path}/{self._name(index)}")
         storage.delete_tree(f"{path}/{_SCRATCH}")
@@ -76,14 +81,8 @@ class WriteText:
 
     def __call__(self, storage: Storage, path: str) -> None:
         """Write the file."""
-        if self.extension:
-            plain = io.BytesIO()
-            plain.writelines(map(_line, self.rows))
-            with storage.create(path) as out:
-                out.write(compressed(plain.getvalue(), self.extension))
-            return
-        with storage.create(path) as out:
-            out.writelines(map(_line, self.rows))
+        with storage.create(path) as out, compressing(out, self.extension) as lines:
+            lines.writelines(map(_line, self.rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +94,8 @@ class WriteObjects:
 
     def __call__(self, storage: Storage, path: str) -> None:
         """Write the file."""
-        object_files.write_rows(storage, path, self.rows, self.batch_rows)
+        # Not synced: like text, it is as safe as the file system makes it.
+        object_files.write_rows(storage, path, self.rows, self.batch_rows, sync=False)
 
 
 def _line(record: Any) -> bytes:

@@ -7,9 +7,10 @@ after the batch's time, and isn't remembered from an earlier batch.
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from millstream.engine.base.storage import FileInfo, glob, open_storage
+from millstream.engine.base.globs import glob
+from millstream.engine.base.storage import FileInfo, Storage, open_storage
 
 _log = logging.getLogger(__name__)
 
@@ -77,8 +78,10 @@ class FileMonitor:
         known = self._selection.files_of_batch.get(batch_ms)
         if known is not None:
             return known
-        paths = self._selection.select(batch_ms, self._list())
+        files = self._list()
+        paths = self._selection.select(batch_ms, files)
         self._selection.apply(batch_ms, paths)
+        self._warn_of_empty(files, set(paths))
         return paths
 
     def forget(self, before_ms: int) -> None:
@@ -87,33 +90,40 @@ class FileMonitor:
 
     def _list(self) -> list[FileInfo]:
         storage, path = open_storage(self._directory)
-        found: list[FileInfo] = []
         try:
-            for directory in glob(storage, path.rstrip("/") or "/"):
-                if directory.is_dir:
-                    found.extend(
-                        FileInfo(
-                            storage.uri(info.path),
-                            info.name,
-                            info.size_bytes,
-                            info.modified_ms,
-                            info.is_dir,
-                        )
-                        for info in storage.list(directory.path)
-                        if not info.is_dir and self._takes(info)
-                    )
-        except FileNotFoundError:
-            return found  # It vanished while we looked; perhaps it comes back.
+            directories = glob(storage, path.rstrip("/") or "/")
+            return [
+                replace(info, path=storage.uri(info.path))
+                for directory in directories
+                if directory.is_dir
+                for info in _entries(storage, directory.path)
+                if not info.is_dir and self._takes(info)
+            ]
         except OSError as error:
+            # All or nothing: half a listing would be a batch nobody can explain.
             _log.warning(
-                "can't list a directory; the batch gets no files of it directory=%s "
-                "error=%s",
+                "can't list a directory; the batch gets no files directory=%s error=%s",
                 self._directory,
                 error,
             )
-        return found
+            return []
+
+    def _warn_of_empty(self, files: list[FileInfo], selected: set[str]) -> None:
+        empty = [f for f in files if f.path in selected and f.size_bytes == 0]
+        for info in empty:
+            _log.warning(
+                "a new file is empty; was it moved here when complete? file=%s",
+                info.path,
+            )
 
     def _takes(self, info: FileInfo) -> bool:
         if self._accepts is not None:
             return self._accepts(info.path)
         return not info.name.startswith(".")
+
+
+def _entries(storage: Storage, directory: str) -> list[FileInfo]:
+    try:
+        return storage.list(directory)
+    except FileNotFoundError:
+        return []  # It vanished while we looked; perhaps it comes back.

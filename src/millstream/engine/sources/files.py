@@ -2,22 +2,18 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
-from millstream.engine.base.compression import codec_of, decompressed
+from millstream.engine.base.compression import codec_of, damage_named, decompressed
 from millstream.engine.base.errors import IllegalArgumentError, SparkError
-from millstream.engine.base.storage import (
-    FileInfo,
-    Storage,
-    glob,
-    is_pattern,
-    open_storage,
-    split_path_list,
-)
+from millstream.engine.base.globs import glob, is_pattern, split_path_list
+from millstream.engine.base.storage import FileInfo, Storage, open_storage
 from millstream.engine.durable import object_files
-from millstream.engine.sources.text_lines import line_end_after, read_lines
+from millstream.engine.sources.text_lines import line_end_after, read_line_lists
 
 _SPLIT_SLOP = 1.1
+_READ_BYTES = 1 << 18
 _BLOCK_BYTES = 32 << 20
 
 
@@ -83,24 +79,34 @@ class TextSplit:
     is_text: bool = True
 
     def read(self) -> Iterator[str | bytes]:
-        """Yield the lines; text as str, else as bytes."""
+        """Yield the lines; text as str, else as bytes.
+
+        Raises:
+            DurabilityError: A compressed file can't be decompressed; names it.
+        """
+        return chain.from_iterable(self._line_lists())
+
+    def _line_lists(self) -> Iterator[list[str] | list[bytes]]:
         storage, path = open_storage(self.uri)
         codec = codec_of(self.uri)
         with storage.open_input(path) as source:
             if codec is not None:
-                with decompressed(source, codec) as plain:
-                    yield from read_lines(plain, is_text=self.is_text)
+                with (
+                    damage_named(self.uri, codec),
+                    decompressed(source, codec) as plain,
+                ):
+                    yield from read_line_lists(plain, is_text=self.is_text)
                 return
             end = self.start + self.length
             first = 0 if self.start == 0 else line_end_after(source, self.start)
-            last = end if end >= self.size_bytes else line_end_after(source, end)
+            last = None if end >= self.size_bytes else line_end_after(source, end)
             source.seek(first)
-            if end >= self.size_bytes:
-                yield from read_lines(source, is_text=self.is_text)
-            elif last > first:
-                yield from read_lines(
-                    source, is_text=self.is_text, length_bytes=last - first
-                )
+            yield from read_line_lists(
+                source,
+                is_text=self.is_text,
+                length_bytes=None if last is None else last - first,
+                is_start=first == 0,
+            )
 
 
 def plan_text_splits(
@@ -145,9 +151,11 @@ class WholeFiles:
         """Yield the pairs."""
         for uri in self.uris:
             storage, path = open_storage(uri)
+            codec = codec_of(uri) if self.is_text else None
             with (
                 storage.open_input(path) as source,
-                decompressed(source, codec_of(uri) if self.is_text else None) as plain,
+                damage_named(uri, codec),
+                decompressed(source, codec) as plain,
             ):
                 data = plain.read()
             if self.is_text and self.use_unicode:
@@ -163,7 +171,10 @@ def plan_whole_files(
     is_text: bool,
     use_unicode: bool = True,
 ) -> tuple[WholeFiles, ...]:
-    """Return groups of files of about equal size, at most `splits_min` of them."""
+    """Return groups of files of about equal size, at most `splits_min` of them.
+
+    A group is closed once it has its share, as Hadoop combines files.
+    """
     if not files:
         return ()
     total = sum(file.size_bytes for file in files)
@@ -171,7 +182,7 @@ def plan_whole_files(
     groups: list[list[str]] = [[]]
     filled = 0
     for file in files:
-        if groups[-1] and filled + file.size_bytes > goal:
+        if filled >= goal:
             groups.append([])
             filled = 0
         groups[-1].append(file.uri)
@@ -198,16 +209,21 @@ class FixedRecords:
         with storage.open_input(path) as source:
             source.seek(self.start)
             left = self.length
+            read_bytes = max(1, _READ_BYTES // self.record_bytes) * self.record_bytes
             while left > 0:
-                record = source.read(min(self.record_bytes, left))
-                if len(record) != self.record_bytes:
-                    msg = (
-                        "Byte array does not have correct length. "
-                        f"{len(record)} did not equal recordLength: {self.record_bytes}"
-                    )
-                    raise SparkError(msg, hint=f"check the end of {self.uri}")
-                yield record
-                left -= self.record_bytes
+                data = source.read(min(read_bytes, left))
+                for start in range(0, max(1, len(data)), self.record_bytes):
+                    yield self._checked(data[start : start + self.record_bytes])
+                left -= len(data)
+
+    def _checked(self, record: bytes) -> bytes:
+        if len(record) != self.record_bytes:
+            msg = (
+                "Byte array does not have correct length. "
+                f"{len(record)} did not equal recordLength: {self.record_bytes}"
+            )
+            raise SparkError(msg, hint=f"check the end of {self.uri}")
+        return record
 
 
 def plan_fixed_records(

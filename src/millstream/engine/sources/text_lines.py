@@ -4,21 +4,33 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
-_READ_BYTES = 1 << 20
+_READ_BYTES = 1 << 18
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _ENDS = re.compile(rb"\r\n|\r|\n")
 
 
-def read_lines(
-    source: BinaryIO, *, is_text: bool, length_bytes: int | None = None
-) -> Iterator[str | bytes]:
-    r"""Yield the lines of a stream without their ends: \n, \r\n and \r.
+def read_line_lists(
+    source: BinaryIO,
+    *,
+    is_text: bool,
+    length_bytes: int | None = None,
+    is_start: bool = True,
+) -> Iterator[list[str] | list[bytes]]:
+    r"""Yield the lines of a stream without their ends, many at a time.
 
-    Invalid UTF-8 becomes U+FFFD. With `is_text` false lines are bytes. A last line without
-    an end counts; nothing after the last end doesn't. At most `length_bytes` are read.
+    Lines end with \n, \r\n or \r. Invalid UTF-8 becomes U+FFFD; with `is_text` false lines
+    are bytes. A last line without an end counts; nothing after the last end doesn't. At
+    most `length_bytes` are read. A byte order mark is left out where `is_start` is true.
+
+    Lists, so that `chain.from_iterable` can hand out lines without Python code for each.
     """
     parts: list[bytes] = []  # Of a line that goes on: joined once, however long.
     left = length_bytes
-    while data := source.read(_READ_BYTES if left is None else min(_READ_BYTES, left)):
+    if is_start:
+        first = source.read(min(len(_BYTE_ORDER_MARK), _size(left)))
+        left = None if left is None else left - len(first)
+        parts = [first.removeprefix(_BYTE_ORDER_MARK)]
+    while data := source.read(_size(left)):
         if left is not None:
             left -= len(data)
         end = _after_last_end(data)
@@ -26,10 +38,14 @@ def read_lines(
             parts.append(data)
             continue
         parts.append(data[:end])
-        yield from split_lines(b"".join(parts), is_text=is_text)
-        parts = [data[end:]] if end < len(data) else []
-    if parts:
-        yield from split_lines(b"".join(parts), is_text=is_text)
+        yield split_lines(b"".join(parts), is_text=is_text)
+        parts = [data[end:]]
+    if rest := b"".join(parts):
+        yield split_lines(rest, is_text=is_text)
+
+
+def _size(left: int | None) -> int:
+    return _READ_BYTES if left is None else min(_READ_BYTES, left)
 
 
 def line_end_after(source: BinaryIO, position: int) -> int:

@@ -1,0 +1,179 @@
+"""Remote storage: object stores and whatever else fsspec reaches."""
+
+import datetime
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any, BinaryIO, cast
+
+from millstream.engine.base.errors import DurabilityError, MissingDependencyError
+from millstream.engine.base.storage import AppendStream, FileInfo, scratch_name
+
+
+class FsspecStorage:
+    """Any file system fsspec knows, below one root."""
+
+    def __init__(self, root_uri: str, root_path: str, filesystem: Any) -> None:
+        """Use an fsspec file system, which calls `root_uri` `root_path`."""
+        self._root_uri = root_uri
+        self._root_path = root_path.rstrip("/")
+        self._fs = filesystem
+
+    def uri(self, path: str) -> str:
+        """Return `scheme://host/path`."""
+        return self._root_uri + path.removeprefix(self._root_path)
+
+    def path_below(self, rest: str) -> str:
+        """Return the path of what follows the root in a URI."""
+        return self._root_path + rest
+
+    def open_input(self, path: str) -> BinaryIO:
+        """Open a file for reading."""
+        return cast(BinaryIO, self._fs.open(path, "rb"))
+
+    def create(self, path: str) -> BinaryIO:
+        """Open a new file for writing."""
+        self._fs.makedirs(self._fs._parent(path), exist_ok=True)
+        return cast(BinaryIO, self._fs.open(path, "wb"))
+
+    def append(self, path: str) -> AppendStream:
+        """Refuse: object stores can't make the end of a file safe."""
+        msg = f"'{self.uri(path)}' can't be appended to safely"
+        raise DurabilityError(msg, hint="keep logs on a local or mounted disk")
+
+    @contextmanager
+    def open_atomic(self, path: str, *, sync: bool = True) -> Iterator[BinaryIO]:
+        """Write beside the target, then move: half an object would be seen."""
+        del sync  # A store has what it has accepted.
+        scratch = f"{self._fs._parent(path)}/{scratch_name()}"
+        try:
+            with self.create(scratch) as out:
+                yield out
+            self.rename(scratch, path)
+        except BaseException:
+            self.delete(scratch)
+            raise
+
+    def write_atomic(self, path: str, data: bytes, *, sync: bool = True) -> None:
+        """Put the whole object: stores make it visible when it is complete."""
+        del sync
+        self._fs.makedirs(self._fs._parent(path), exist_ok=True)
+        self._fs.pipe_file(path, data)
+
+    def rename(self, source: str, target: str) -> None:
+        """Move; on object stores this is a copy and a delete."""
+        if not self._fs.isdir(source) and self._fs.exists(target):
+            self._fs.rm(target)
+        self._fs.mv(source, target, recursive=self._fs.isdir(source))
+
+    def delete(self, path: str) -> None:
+        """Delete a file, if it is there."""
+        if self._fs.exists(path):
+            self._fs.rm(path)
+
+    def delete_tree(self, path: str) -> None:
+        """Delete everything below `path`."""
+        if self._fs.exists(path):
+            self._fs.rm(path, recursive=True)
+
+    def make_dirs(self, path: str) -> None:
+        """Make a directory, where the store has such."""
+        self._fs.makedirs(path, exist_ok=True)
+
+    def exists(self, path: str) -> bool:
+        """Say whether there is something at `path`."""
+        return bool(self._fs.exists(path))
+
+    def stat(self, path: str) -> FileInfo:
+        """Return what is known of a path."""
+        return self._as_info(self._fs.info(path))
+
+    def list(self, path: str) -> list[FileInfo]:
+        """Return the entries of a directory."""
+        self._fs.invalidate_cache()
+        found = [self._as_info(each) for each in self._fs.ls(path, detail=True)]
+        # Some stores list the directory's own marker among its entries.
+        found = [info for info in found if info.path != path.rstrip("/")]
+        return sorted(found, key=lambda info: info.name)
+
+    def _as_info(self, facts: dict[str, Any]) -> FileInfo:
+        path = str(facts["name"]).rstrip("/")
+        known = [facts[key] for key in _TIME_KEYS if facts.get(key) is not None]
+        seconds = _seconds(known[0]) if known else 0.0
+        return FileInfo(
+            path,
+            path.rsplit("/", 1)[-1],
+            int(facts.get("size") or 0),
+            int(seconds * 1000),
+            facts["type"] == "directory",
+        )
+
+
+# Each library's name for when a file was written.
+_TIME_KEYS = ("mtime", "LastModified", "last_modified", "updated", "created")
+
+
+def _seconds(moment: Any) -> float:
+    if isinstance(moment, str):
+        moment = datetime.datetime.fromisoformat(moment)
+    if isinstance(moment, datetime.datetime):
+        return moment.timestamp()
+    return float(moment)
+
+
+# Hadoop's names for what has another name elsewhere.
+_SCHEMES = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "abfss": "abfs"}
+
+
+@lru_cache(maxsize=32)
+def remote_storage(scheme: str, host: str) -> FsspecStorage:
+    """Return the storage below `scheme://host`.
+
+    Raises:
+        MissingDependencyError: The library for the scheme isn't installed.
+    """
+    try:
+        from fsspec.core import url_to_fs  # noqa: PLC0415  Only for remote files.
+    except ImportError as error:
+        msg = f"'{scheme}:' paths need fsspec"
+        raise MissingDependencyError(msg, hint="pip install fsspec") from error
+    root_uri = f"{scheme}://{host}"
+    plain = _SCHEMES.get(scheme, scheme)
+    arrow = _arrow(plain, host)
+    if arrow is not None:
+        return FsspecStorage(root_uri, *arrow)
+    try:
+        filesystem, root_path = url_to_fs(f"{plain}://{host}/")
+    except (ImportError, ValueError) as error:
+        msg = f"no library for '{scheme}:' paths is installed: {error}"
+        raise MissingDependencyError(
+            msg, hint="pip install 'millstream[files]', or the fsspec package it names"
+        ) from error
+    return FsspecStorage(root_uri, root_path, filesystem)
+
+
+def _arrow(scheme: str, host: str) -> tuple[str, Any] | None:
+    """Return what Arrow calls the root, and its file system; None if it has none."""
+    try:
+        from fsspec.implementations.arrow import ArrowFSWrapper  # noqa: PLC0415
+        from pyarrow import fs  # noqa: PLC0415
+    except ImportError:
+        return None
+    makers: dict[str, Callable[[], tuple[Any, str]]] = {
+        "s3": lambda: (fs.S3FileSystem(), host),
+        "gs": lambda: (fs.GcsFileSystem(), host),
+        "abfs": lambda: fs.FileSystem.from_uri(f"abfs://{host}/"),
+        "hdfs": lambda: fs.FileSystem.from_uri(f"hdfs://{host}/"),
+        "viewfs": lambda: fs.FileSystem.from_uri(f"viewfs://{host}/"),
+    }
+    if scheme not in makers:
+        return None
+    try:
+        filesystem, root_path = makers[scheme]()
+    except OSError as error:
+        if "libjvm" not in str(error):
+            raise
+        msg = f"'{scheme}:' paths need Hadoop's own library, and that needs Java"
+        hint = "set JAVA_HOME and CLASSPATH, or use webhdfs:, which needs neither"
+        raise MissingDependencyError(msg, hint=hint) from error
+    return root_path, ArrowFSWrapper(filesystem)

@@ -1,0 +1,183 @@
+"""Tests of engine/base/storage.py."""
+
+import contextlib
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from millstream.engine.base.errors import DurabilityError
+from millstream.engine.base.storage import LocalStorage, open_storage
+
+STORAGE = LocalStorage()
+
+
+@pytest.mark.parametrize(
+    ("uri", "path"),
+    [
+        ("/a/b", "/a/b"),
+        ("a/b", "a/b"),
+        ("file:/a/b", "/a/b"),
+        ("file:///a/b", "/a/b"),
+        ("FILE:/a/b", "/a/b"),
+        ("file:a/b", "a/b"),
+        ("file://a/b", "/a/b"),
+        ("/a:b/c", "/a:b/c"),
+        ("C:/a", "C:/a"),
+    ],
+)
+def test_paths_and_file_uris_are_local(uri: str, path: str) -> None:
+    """With one, two or three slashes."""
+    storage, found = open_storage(uri)
+
+    assert isinstance(storage, LocalStorage)
+    assert found == path
+
+
+def test_a_uri_is_absolute_and_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Spark prints it: one slash, no dots, links left as they are."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+
+    assert STORAGE.uri("link/./x/../y") == f"file:{tmp_path}/link/y"
+    assert open_storage(STORAGE.uri("a b%20"))[1] == f"{tmp_path}/a b%20"
+
+
+@pytest.mark.parametrize("sync", [True, False])
+def test_a_file_appears_whole(tmp_path: Path, sync: bool) -> None:
+    """Old until the block ends, then new; directories are made; nothing else stays."""
+    path = tmp_path / "deep" / "er" / "file"
+    STORAGE.write_atomic(str(path), b"old", sync=sync)
+    with STORAGE.open_atomic(str(path), sync=sync) as out:
+        out.write(b"new")
+        out.flush()
+        assert path.read_bytes() == b"old"
+
+    assert path.read_bytes() == b"new"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_an_error_leaves_the_old_file(tmp_path: Path) -> None:
+    """And nothing of the new one."""
+    path = tmp_path / "file"
+    STORAGE.write_atomic(str(path), b"old")
+    with contextlib.suppress(KeyError), STORAGE.open_atomic(str(path)) as out:
+        out.write(b"new")
+        raise KeyError
+
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_files_have_the_usual_permissions(tmp_path: Path) -> None:
+    """Those of the process's mask, as any other file: others may read a checkpoint."""
+    STORAGE.write_atomic(str(tmp_path / "atomic"), b"x")
+    (tmp_path / "plain").write_bytes(b"x")
+
+    modes = {stat.S_IMODE(p.stat().st_mode) for p in tmp_path.iterdir()}
+    assert len(modes) == 1
+
+
+def test_what_a_crash_left_is_not_in_the_way(tmp_path: Path) -> None:
+    """Names of files being written are taken only when they are free."""
+    with STORAGE.open_atomic(str(tmp_path / "a"), sync=False):
+        (scratch,) = tmp_path.iterdir()
+    prefix, number = scratch.name.rsplit("-", 1)
+    for ahead in range(1, 4):
+        (tmp_path / f"{prefix}-{int(number) + ahead}").write_text("left")
+    STORAGE.write_atomic(str(tmp_path / "b"), b"x", sync=False)
+
+    assert (tmp_path / "b").read_bytes() == b"x"
+
+
+def test_a_log_grows(tmp_path: Path) -> None:
+    """Behind what is there, also when it is opened again; synced means in the file."""
+    path = tmp_path / "deep" / "log"
+    with STORAGE.append(str(path)) as log:
+        log.write(b"one")
+        log.sync()
+        assert path.read_bytes() == b"one"
+        log.write(b"two")
+    with STORAGE.append(str(path)) as log:
+        log.write(b"three")
+
+    assert path.read_bytes() == b"onetwothree"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a full disk")
+def test_a_full_disk_names_the_file() -> None:
+    """No write is lost in silence."""
+    log = STORAGE.append("/dev/full")
+    log.write(b"x")
+    with pytest.raises(DurabilityError, match="can't write '/dev/full'"):
+        log.sync()
+    with pytest.raises(DurabilityError, match="No space left"):
+        log.close()
+
+
+def test_entries_are_listed_in_order(tmp_path: Path) -> None:
+    """With size, time and kind; a link that leads nowhere is left out."""
+    (tmp_path / "b").write_bytes(b"xyz")
+    os.utime(tmp_path / "b", ns=(0, 1_234_567_890))
+    (tmp_path / "a").mkdir()
+    (tmp_path / "broken").symlink_to(tmp_path / "nowhere")
+    a, b = STORAGE.list(str(tmp_path))
+
+    assert (a.name, a.is_dir) == ("a", True)
+    assert (b.path, b.size_bytes, b.modified_ms) == (f"{tmp_path}/b", 3, 1234)
+    assert not b.is_dir
+    assert STORAGE.stat(b.path) == b
+
+
+def test_what_is_missing_is_named(tmp_path: Path) -> None:
+    """By reading and listing; deleting it again is no error."""
+    path = str(tmp_path / "none")
+    for ask in (STORAGE.open_input, STORAGE.stat, STORAGE.list):
+        with pytest.raises(FileNotFoundError, match="none"):
+            ask(path)
+    STORAGE.delete(path)
+    STORAGE.delete_tree(path)
+
+    assert not STORAGE.exists(path)
+
+
+def test_files_move_and_go(tmp_path: Path) -> None:
+    """A file at the target is replaced; its directory is made."""
+    with STORAGE.create(str(tmp_path / "a" / "b")) as out:
+        out.write(b"x")
+    STORAGE.make_dirs(str(tmp_path / "c"))
+    STORAGE.rename(str(tmp_path / "a" / "b"), str(tmp_path / "d" / "e"))
+
+    assert (tmp_path / "d" / "e").read_bytes() == b"x"
+    STORAGE.delete_tree(str(tmp_path / "d"))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "c"]
+
+
+FORBIDDEN = """
+import os, sys
+from millstream.engine.base.storage import LocalStorage
+if os.geteuid() == 0:
+    os.setuid(65534)
+for ask in (LocalStorage().open_input, LocalStorage().list):
+    try:
+        ask(sys.argv[1])
+    except PermissionError as error:
+        assert sys.argv[1] in str(error)
+        print("refused")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="users are POSIX's")
+def test_what_is_forbidden_is_named(tmp_path: Path) -> None:
+    """As a user who isn't root: root may read everything."""
+    (tmp_path / "secret").mkdir(mode=0)
+    program = [sys.executable, "-c", FORBIDDEN, str(tmp_path / "secret")]
+    done = subprocess.run(program, capture_output=True, text=True)
+
+    assert done.stdout.split() == ["refused", "refused"], done.stderr
