@@ -236,7 +236,7 @@ class SparkContext:
     def __getnewargs__(self) -> NoReturn:
         raise _referenced_in_a_task()
 
-    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+    def __reduce_ex__(self, _protocol: Any) -> NoReturn:
         raise _referenced_in_a_task()
 
     def __repr__(self) -> str:

@@ -122,7 +122,7 @@ class RDD(PairOperations[T_co], Actions[T_co], OutputActions[T_co], Generic[T_co
     def __getnewargs__(self) -> NoReturn:
         raise referenced_in_a_task()
 
-    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+    def __reduce_ex__(self, _protocol: Any) -> NoReturn:
         raise referenced_in_a_task()
 
     def toDebugString(self) -> bytes:

@@ -132,7 +132,7 @@ class StreamingContext:
             module, _, cls = name.strip().rpartition(".")
             self.addStreamingListener(getattr(import_module(module), cls)())
 
-    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+    def __reduce_ex__(self, _protocol: Any) -> NoReturn:
         msg = (
             "StreamingContext can't be pickled: a function refers to it. Functions of a "
             "stream run in tasks, where there is no StreamingContext"

@@ -57,7 +57,7 @@ class DStream(Generic[T_co]):
         """Return the StreamingContext."""
         return self._ssc
 
-    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+    def __reduce_ex__(self, _protocol: Any) -> NoReturn:
         msg = (
             "DStream can't be pickled: a function refers to it. Functions of a stream run "
             "in tasks, where there are no streams"

@@ -65,7 +65,15 @@ def write_frame(out: BinaryIO, payload: bytes) -> int:
 
     Returns:
         The bytes written, header included.
+
+    Raises:
+        DurabilityError: The payload is over 2 GiB.
     """
+    if len(payload) > _FRAME_BYTES_MAX:
+        msg = (
+            f"a batch of records takes {len(payload)} bytes pickled; 2 GiB is the limit"
+        )
+        raise DurabilityError(msg, hint="use smaller records or a smaller batch size")
     header = len(payload).to_bytes(4, "big") + zlib.crc32(payload).to_bytes(4, "big")
     out.write(header)
     out.write(payload)
