@@ -1,16 +1,13 @@
 """SparkContext: where a program begins."""
 
 import contextlib
-import getpass
 import itertools
 import logging
 import re
 import shutil
 import sys
-import tarfile
 import threading
 import weakref
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -290,6 +287,8 @@ class SparkContext:
 
     def sparkUser(self) -> str:
         """Return the user who runs this."""
+        import getpass  # noqa: PLC0415  Rarely asked.
+
         return getpass.getuser()
 
     def statusTracker(self) -> StatusTracker:
@@ -596,6 +595,9 @@ class SparkContext:
 
     def addArchive(self, path: str) -> None:
         """Unpack an archive (.zip, .tar, .tar.gz, .tgz, .jar); `path#name` names it."""
+        import tarfile  # noqa: PLC0415  Rarely used.
+        import zipfile  # noqa: PLC0415  Rarely used.
+
         path, _, alias = path.partition("#")
         storage, source = open_storage(path)
         name = alias or Path(source).name

@@ -2,7 +2,6 @@
 
 import itertools
 import os  # noqa: TID251  CPU count only.
-import pstats
 import shutil
 import tempfile
 import threading
@@ -10,7 +9,7 @@ import weakref
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from millstream.engine.base import task_scope
 from millstream.engine.base.call_site import user_call_site
@@ -33,6 +32,9 @@ from millstream.engine.jobs.shuffles import ShuffleRegistry
 from millstream.engine.jobs.tasks import cached_id
 from millstream.engine.plan.nodes import RddNode
 from millstream.engine.workers.in_process import InProcessWorkers, Killable
+
+if TYPE_CHECKING:
+    import pstats
 
 ALL_MARKED = "checkpointAllMarkedAncestors"
 _SETTLE_S = 1.0
@@ -269,7 +271,7 @@ class Driver:
         """Return a number no other broadcast of this driver has."""
         return next(self._broadcast_ids)
 
-    def add_profile(self, rdd_id: int, stats: pstats.Stats) -> None:
+    def add_profile(self, rdd_id: int, stats: "pstats.Stats") -> None:
         """Add one task's profile to its RDD's."""
         known = self.profiles.get(rdd_id)
         if known is None:

@@ -1,8 +1,6 @@
 """JobRun: one job from its plan to its results."""
 
-import cProfile
 import logging
-import pstats
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -33,6 +31,9 @@ from millstream.engine.plan.nodes import RddNode
 from millstream.engine.workers.in_process import Killable
 
 if TYPE_CHECKING:
+    import cProfile
+    import pstats
+
     from millstream.engine.jobs.driver import Driver
 
 _log = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class _Succeeded:
     index: int
     value: Any
     updates: dict[int, Any]
-    profile: pstats.Stats | None
+    profile: "pstats.Stats | None"
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,7 +327,7 @@ class _StageRun:
             local_properties=self.job.properties,
             barrier=self._room.seat(index) if self._room else None,
         )
-        profiler = cProfile.Profile() if driver.is_profiling else None
+        profiler = _new_profiler() if driver.is_profiling else None
         with task_scope.entered(scope):
             accumulating.start_task_accumulators()
             try:
@@ -344,7 +345,7 @@ class _StageRun:
                 updates = accumulating.take_task_updates()
                 if self._room is not None:
                     self._room.leave(index)
-        stats = None if profiler is None else pstats.Stats(profiler)
+        stats = None if profiler is None else _stats_of(profiler)
         return _Succeeded(index, value, updates, stats)
 
     def _evaluate(self, task: Task, partition: int) -> Any:
@@ -354,6 +355,18 @@ class _StageRun:
         if self._action is not None:
             action = frames.loads_function(self._action)
         return task.run_action(self.stage.node, partition, action)
+
+
+def _new_profiler() -> "cProfile.Profile":
+    import cProfile  # noqa: PLC0415  Only when profiling.
+
+    return cProfile.Profile()
+
+
+def _stats_of(profiler: "cProfile.Profile") -> "pstats.Stats":
+    import pstats  # noqa: PLC0415  Only when profiling.
+
+    return pstats.Stats(profiler)
 
 
 def ship_functions(stage: Stage) -> None:

@@ -1,6 +1,5 @@
 """InProcessWorkers: tasks on threads of this process, at most `slots` at a time."""
 
-import ctypes
 import threading
 from collections.abc import Callable
 
@@ -62,6 +61,8 @@ class Killable:
 
     def kill(self) -> None:
         """Stop the work, now or before it starts. Blocking C calls end first."""
+        import ctypes  # noqa: PLC0415  Few programs kill a task.
+
         with self._lock:
             self.is_killed = True
             if self._thread_id is not None:
