@@ -182,7 +182,7 @@ def plan_whole_files(
     groups: list[list[str]] = [[]]
     filled = 0
     for file in files:
-        if filled >= goal:
+        if filled >= goal and len(groups) < splits_min:  # Empty files may follow.
             groups.append([])
             filled = 0
         groups[-1].append(file.uri)
