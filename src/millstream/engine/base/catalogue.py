@@ -286,11 +286,18 @@ _STREAMING = (
         1,
         "blocks are stored in this process's memory or on its disk, without a time limit",
     ),
-    _later(
+    _works(
         "spark.streaming.manualClock.jump",
         _MS,
         "0",
         "ms a manual clock jumps on recovery",
+    ),
+    _works(
+        "spark.millstream.waitingBatches.max",
+        _I,
+        "2",
+        "batches that may wait for those before them; then receivers wait. 0: any number",
+        0,
     ),
     _later(
         "spark.streaming.ui.retainedBatches",
@@ -303,21 +310,24 @@ _STREAMING = (
 
 _RATES = "spark.streaming.backpressure"
 _BACKPRESSURE = (
-    _later(f"{_RATES}.enabled", _B, "false", "adapt receiving to processing speed"),
-    _later(f"{_RATES}.initialRate", _I, None, "rate before the first estimate"),
+    _works(f"{_RATES}.enabled", _B, "false", "adapt receiving to processing speed"),
+    _works(
+        f"{_RATES}.initialRate",
+        _I,
+        None,
+        "records a second and receiver before the first estimate; else receiver.maxRate",
+    ),
     Setting(
         f"{_RATES}.rateEstimator",
         _T,
         "pid",
         "how rates are estimated",
-        None,
-        _LATER,
-        ("pid",),
+        choices=("pid",),
     ),
-    _later(f"{_RATES}.pid.proportional", _N, "1.0", "weight of the error", 0),
-    _later(f"{_RATES}.pid.integral", _N, "0.2", "weight of the past errors", 0),
-    _later(f"{_RATES}.pid.derived", _N, "0.0", "weight of the error's change", 0),
-    _later(f"{_RATES}.pid.minRate", _N, "100", "lowest rate, records a second", 0),
+    _works(f"{_RATES}.pid.proportional", _N, "1.0", "weight of the error", 0),
+    _works(f"{_RATES}.pid.integral", _N, "0.2", "weight of the past errors", 0),
+    _works(f"{_RATES}.pid.derived", _N, "0.0", "weight of the error's change", 0),
+    _works(f"{_RATES}.pid.minRate", _N, "100", "lowest rate, records a second", 0),
 )
 
 _LOG = "writeAheadLog"
@@ -326,17 +336,40 @@ _RECEIVED, _METADATA = (
     f"spark.streaming.driver.{_LOG}",
 )
 _WRITE_AHEAD_LOGS = (
-    _later(f"{_RECEIVED}.enable", _B, "false", "log received data before use"),
-    _later(f"{_METADATA}.allowBatching", _B, "true", "group records in one write"),
-    _later(f"{_METADATA}.batchingTimeout", _MS, "5000", "wait for such a write", 0),
+    _works(
+        f"{_RECEIVED}.enable",
+        _B,
+        "false",
+        "log received data below the checkpoint directory before it counts as received",
+    ),
+    _works(f"{_METADATA}.allowBatching", _B, "true", "group records in one write"),
+    _works(
+        f"{_METADATA}.batchingTimeout", _MS, "5000", "longest wait for such a write", 1
+    ),
     *(
         setting
         for log in (_RECEIVED, _METADATA)
         for setting in (
-            _later(f"{log}.class", _T, None, "a write-ahead log class of your own"),
-            _later(f"{log}.rollingIntervalSecs", _I, "60", "a new file every n s", 1),
-            _later(f"{log}.maxFailures", _I, "3", "tries of a write", 1),
-            _later(f"{log}.closeFileAfterWrite", _B, "false", "for object stores"),
+            _works(
+                f"{log}.class",
+                _T,
+                None,
+                "a write-ahead log class of your own: module.Class, made with (directory)",
+            ),
+            _works(f"{log}.rollingIntervalSecs", _I, "60", "a new file every n s", 1),
+            _works(f"{log}.maxFailures", _I, "3", "tries of a write", 1),
+            _works(
+                f"{log}.closeFileAfterWrite",
+                _B,
+                "false",
+                "one file a record: for object stores",
+            ),
+            _works(
+                f"{log}.sync",
+                _B,
+                "true",
+                "wait for the disk: without it records outlive the process, not the machine",
+            ),
         )
     ),
 )
@@ -356,7 +389,13 @@ _KAFKA_DIRECT = (
 
 _SCALING = "spark.streaming.dynamicAllocation"
 _FAMILIAR = (
-    _later("spark.streaming.sessionByKey.deltaChainThreshold", _I, "20", "deltas", 1),
+    _works(
+        "spark.streaming.sessionByKey.deltaChainThreshold",
+        _I,
+        "20",
+        "state changes are kept a file a batch; more files than this are merged",
+        1,
+    ),
     _nothing(f"{_SCALING}.enabled", _LOCAL, _B),
     _nothing(f"{_SCALING}.minExecutors", _LOCAL, _I),
     _nothing(f"{_SCALING}.maxExecutors", _LOCAL, _I),

@@ -7,7 +7,8 @@ through cloudpickle, so that lambdas and what they close over travel by value.
 import io
 import pickle
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any, BinaryIO
 
 from millstream.engine.base.errors import DurabilityError, PySparkPicklingError
@@ -30,8 +31,11 @@ def loads(data: bytes | bytearray | memoryview) -> Any:
     return pickle.loads(data)  # noqa: S301  Our own bytes only; see the docstring.
 
 
-def dumps_function(function: Any) -> bytes:
+def dumps_function(function: Any, live: Mapping[str, Any] | None = None) -> bytes:
     """Return `function` pickled by value, with what it closes over.
+
+    What is in `live` isn't pickled: only its name is, and `loads_function` puts what has
+    that name then in its place.
 
     Raises:
         PySparkPicklingError: It refers to something that can't travel; the text names it.
@@ -39,7 +43,10 @@ def dumps_function(function: Any) -> bytes:
     import cloudpickle  # noqa: PLC0415  Half the import time of the package.
 
     try:
-        data: bytes = cloudpickle.dumps(function, pickle.HIGHEST_PROTOCOL)
+        if live is None:
+            data: bytes = cloudpickle.dumps(function, pickle.HIGHEST_PROTOCOL)
+        else:
+            data = _dumps_live(function, live)
     except PySparkPicklingError:
         raise
     except Exception as error:
@@ -55,9 +62,41 @@ def dumps_function(function: Any) -> bytes:
     return data
 
 
-def loads_function(data: bytes) -> Any:
+def loads_function(data: bytes, live: Mapping[str, Any] | None = None) -> Any:
     """Return the function in `data`: a copy of its own on each call."""
-    return pickle.loads(data)  # noqa: S301  Made by `dumps_function` in this program.
+    if live is None:
+        return pickle.loads(data)  # noqa: S301  Made by `dumps_function`.
+    return _LiveUnpickler(data, live).load()
+
+
+class _LiveUnpickler(pickle.Unpickler):
+    def __init__(self, data: bytes, live: Mapping[str, Any]) -> None:
+        super().__init__(io.BytesIO(data))
+        self._live = live
+
+    def persistent_load(self, pid: Any) -> Any:
+        return self._live[pid]
+
+
+def _dumps_live(value: Any, live: Mapping[str, Any]) -> bytes:
+    out = io.BytesIO()
+    pickler = _live_pickler()(out, pickle.HIGHEST_PROTOCOL)
+    pickler.names = {id(each): name for name, each in live.items()}
+    pickler.dump(value)
+    return out.getvalue()
+
+
+@cache
+def _live_pickler() -> Any:
+    import cloudpickle  # noqa: PLC0415  Half the import time of the package.
+
+    class LivePickler(cloudpickle.Pickler):  # type: ignore[misc]
+        names: dict[int, str]
+
+        def persistent_id(self, value: Any) -> str | None:
+            return self.names.get(id(value))
+
+    return LivePickler
 
 
 def write_frame(out: BinaryIO, payload: bytes) -> int:
@@ -74,7 +113,7 @@ def write_frame(out: BinaryIO, payload: bytes) -> int:
             f"a batch of records takes {len(payload)} bytes pickled; 2 GiB is the limit"
         )
         raise DurabilityError(msg, hint="use smaller records or a smaller batch size")
-    header = len(payload).to_bytes(4, "big") + zlib.crc32(payload).to_bytes(4, "big")
+    header = len(payload).to_bytes(4, "big") + checksum(payload).to_bytes(4, "big")
     out.write(header)
     out.write(payload)
     return _HEADER_BYTES + len(payload)
@@ -96,11 +135,19 @@ def read_frames(source: BinaryIO, name: str) -> Iterator[bytes]:
         payload = source.read(length)
         if len(payload) < length:
             raise torn(name, position)
-        if zlib.crc32(payload) != int.from_bytes(header[4:], "big"):
+        if checksum(payload) != int.from_bytes(header[4:], "big"):
             msg = f"file '{name}' is damaged: the checksum at byte {position} is wrong"
             raise DurabilityError(msg)
         yield payload
         position += _HEADER_BYTES + length
+
+
+def checksum(payload: bytes) -> int:
+    """Return the CRC-32 of a frame's length and payload.
+
+    The length is part of it, so that no run of zero bytes is a valid frame.
+    """
+    return zlib.crc32(payload, zlib.crc32(len(payload).to_bytes(4, "big")))
 
 
 def torn(name: str, position: int) -> DurabilityError:

@@ -204,6 +204,11 @@ class AppendStream:
         with disk_errors(self._path):
             self._file.write(data)
 
+    def flush(self) -> None:
+        """Hand everything written to the operating system: safe from our own crash."""
+        with disk_errors(self._path):
+            self._file.flush()
+
     def sync(self) -> None:
         """Return when everything written is on disk."""
         with disk_errors(self._path):

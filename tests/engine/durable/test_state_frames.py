@@ -1,0 +1,161 @@
+"""Tests of engine/durable/state_frames.py."""
+
+import io
+import math
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from millstream.engine.base.errors import DurabilityError
+from millstream.engine.durable import state_frames
+from millstream.engine.durable.state_frames import StateColumns
+from millstream.engine.durable.state_values import freeze_state, thaw_state
+
+NAME = "state/delta-1.arrow"
+TYPED: list[tuple[list[Any], pl.DataType]] = [
+    ([0, -(2**63), 2**63 - 1], pl.Int64()),
+    (["", "é", "日本", "\0"], pl.String()),
+    ([0.5, -0.0, math.inf, 5e-324], pl.Float64()),
+    ([b"", b"\x00\xff"], pl.Binary()),
+    ([True, False], pl.Boolean()),
+]
+PICKLED: list[list[Any]] = [
+    [1, 2**63],
+    [-(2**200)],
+    ["fine", "\ud800"],
+    [None],
+    [(1, "a"), (2, None)],
+    [1, "1"],
+    [1, 1.5],
+    [1, True],
+    [b"a", "a"],
+    [frozenset({1})],
+]
+ATOMS = (
+    st.integers()
+    | st.text(st.characters())
+    | st.floats(allow_nan=False)
+    | st.binary()
+    | st.booleans()
+    | st.none()
+)
+VALUES = (
+    st.lists(ATOMS)
+    | st.lists(st.integers())
+    | st.lists(st.text())
+    | st.lists(st.tuples(ATOMS, ATOMS))
+)
+
+
+def _columns(keys: list[Any], states: list[Any]) -> StateColumns:
+    count = len(keys)
+    kept = [freeze_state(each) for each in states]
+    return StateColumns([3] * count, keys, kept, [1000] * count, [False] * count)
+
+
+def _typed(values: list[Any]) -> list[tuple[type, Any]]:
+    """Tell 1 from 1.0 and from True, and 0.0 from -0.0."""
+    return [(type(each), repr(each)) for each in values]
+
+
+def _check_round_trip(keys: list[Any], states: list[Any]) -> None:
+    read = state_frames.decode(state_frames.encode(_columns(keys, states)), NAME)
+    assert _typed(read.keys) == _typed(keys)
+    assert _typed([thaw_state(each) for each in read.states]) == _typed(states)
+
+
+@given(VALUES, st.data())
+def test_what_was_encoded_is_decoded(keys: list[Any], data: st.DataObject) -> None:
+    """Any keys and states, equal in value and in type."""
+    elements = data.draw(
+        st.sampled_from([ATOMS, st.integers(), st.text(), st.floats()])
+    )
+    states = data.draw(st.lists(elements, min_size=len(keys), max_size=len(keys)))
+
+    _check_round_trip(keys, states)
+
+
+@pytest.mark.parametrize(("values", "dtype"), TYPED)
+def test_values_of_one_plain_type_are_a_typed_column(
+    values: list[Any], dtype: pl.DataType
+) -> None:
+    """Keys and states alike; they come back exactly."""
+    frame = state_frames.to_frame(_columns(values, values))
+
+    assert frame.schema["key"] == dtype
+    assert frame.schema["state"] == dtype
+    _check_round_trip(values, values)
+
+
+@pytest.mark.parametrize("values", PICKLED)
+def test_other_keys_are_a_column_of_pickles(values: list[Any]) -> None:
+    """Ints too large, text that isn't UTF-8, None, tuples, and types that are mixed."""
+    frame = state_frames.to_frame(_columns(values, values))
+
+    assert frame.schema["key_pickled"] == pl.Binary
+    assert "key" not in frame.columns
+    _check_round_trip(values, values)
+
+
+def test_the_other_columns_come_back() -> None:
+    """Partition, stamp and the mark of dropped keys, which have no state."""
+    rows = StateColumns(
+        [0, 2**32 - 1], ["a", "b"], [1, None], [-5, 2**62], [False, True]
+    )
+
+    assert state_frames.decode(state_frames.encode(rows), NAME) == rows
+
+
+def test_no_rows_are_a_file_too() -> None:
+    """An empty one comes back empty."""
+    rows = StateColumns([], [], [], [], [])
+
+    assert state_frames.decode(state_frames.encode(rows), NAME) == rows
+
+
+def test_any_arrow_reader_reads_a_file() -> None:
+    """The trailer is behind the end of the stream, where it doesn't disturb."""
+    ipc = pytest.importorskip("pyarrow.ipc")
+    data = state_frames.encode(_columns(["a", "b"], [1, 2]))
+
+    table = ipc.open_stream(io.BytesIO(data)).read_all()
+
+    assert table.column_names == ["partition", "key", "state", "stamp", "is_gone"]
+    assert table["key"].to_pylist() == ["a", "b"]
+    assert table["state"].to_pylist() == [1, 2]
+
+
+def test_a_file_cut_anywhere_is_noticed() -> None:
+    """The error names the file; also when nothing is left."""
+    data = state_frames.encode(_columns(["a"], [1]))
+    for cut in range(len(data)):
+        with pytest.raises(DurabilityError, match=NAME):
+            state_frames.decode(data[:cut], NAME)
+
+
+def test_a_flipped_bit_is_noticed() -> None:
+    """Each bit of the file, the trailer's too."""
+    data = state_frames.encode(_columns(["a"], [1]))
+    for bit in range(8 * len(data)):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        # Not `pytest.raises`: ten thousand of them take a second.
+        try:
+            state_frames.decode(bytes(flipped), NAME)
+        except DurabilityError as error:
+            assert NAME in str(error)
+        else:
+            pytest.fail(f"bit {bit} flipped unnoticed")
+
+
+@pytest.mark.parametrize("rest", [b"x", bytes(16), b"MSTA"])
+def test_what_follows_the_trailer_is_damage(rest: bytes) -> None:
+    """Zeros that a file system left, or a second trailer's end."""
+    data = state_frames.encode(_columns(["a"], [1]))
+    with pytest.raises(DurabilityError, match=NAME):
+        state_frames.decode(data + rest, NAME)
+    with pytest.raises(DurabilityError, match=NAME):
+        state_frames.decode(data + data[:-1], NAME)
