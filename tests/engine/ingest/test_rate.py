@@ -21,3 +21,15 @@ def test_who_takes_more_than_there_is_waits_for_the_rest() -> None:
     bucket = TokenBucket(10, permits=10)
 
     assert bucket.wait_ms(20, 0) == 1000
+
+
+def test_what_needs_no_waiting_is_taken_at_once() -> None:
+    """The permits that are there, and not one more; without a limit always."""
+    clock, free = ManualClock(), RateLimit(None, ManualClock())
+    limit = RateLimit(2, clock)
+    assert not limit.take_nowait(1)
+    clock.advance(1)
+
+    assert limit.take_nowait(2)
+    assert not limit.take_nowait(1)
+    assert free.take_nowait(10**9)

@@ -20,11 +20,23 @@ class TokenBucket:
         Permits may go below nothing: who takes many at once pays by waiting, and so the
         average never exceeds the rate.
         """
+        self._fill(now_ms)
+        self.permits -= count
+        return max(0.0, -self.permits * 1000 / self.per_second)
+
+    def take_nowait(self, count: int, now_ms: float) -> bool:
+        """Take `count` permits if so many are there; say whether."""
+        self._fill(now_ms)
+        if self.permits < count:
+            return False
+        self.permits -= count
+        return True
+
+    def _fill(self, now_ms: float) -> None:
         passed = max(0.0, now_ms - self.filled_ms)
         self.filled_ms = max(self.filled_ms, now_ms)
         filled = self.permits + passed * self.per_second / 1000
-        self.permits = min(filled, self.per_second) - count
-        return max(0.0, -self.permits * 1000 / self.per_second)
+        self.permits = min(filled, self.per_second)
 
 
 class RateLimit:
@@ -64,3 +76,10 @@ class RateLimit:
             wait_ms = self._bucket.wait_ms(count, now_ms)
         if wait_ms > 0:
             self._clock.wait_until(round(now_ms + wait_ms), cancelled)
+
+    def take_nowait(self, count: int) -> bool:
+        """Let `count` more records in if they needn't wait; say whether."""
+        if self._bucket is None:
+            return True
+        with self._lock:
+            return self._bucket.take_nowait(count, self._clock.now_ms())

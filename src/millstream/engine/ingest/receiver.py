@@ -4,13 +4,20 @@ import threading
 from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from millstream.engine.base.errors import IllegalStateError
+from millstream.engine.base import frames
+from millstream.engine.base.errors import IllegalStateError, SparkError
 from millstream.engine.base.levels import StorageLevel
+from millstream.engine.ingest.block_generator import (
+    BlockGenerator,
+    BlockGeneratorListener,
+)
 
 if TYPE_CHECKING:
     from millstream.engine.ingest.supervisor import ReceiverSupervisor
 
 T = TypeVar("T")
+
+_PICKLED = (bytes, bytearray, memoryview)
 
 
 class Receiver(Generic[T]):
@@ -43,18 +50,27 @@ class Receiver(Generic[T]):
         return None
 
     def store(self, data: Any, metadata: Any = None) -> None:
-        """Hand over what was received.
+        """Hand over what was received, from any thread.
 
-        A list, iterator or generator becomes one block, and the call returns when it is
-        stored: what a reliable receiver acknowledges after. Anything else is one record,
-        stored with others a little later.
+        - A list, iterator or generator is one block; an iterator is read to its end here.
+        - `bytes`, `bytearray` or `memoryview` is one block that is serialised already: a
+          pickled list of records. **Unpickling runs code that its maker chose**: never
+          store such bytes of a sender that you don't trust. To store bytes as a record,
+          put them in a list.
+        - Anything else, a tuple too, is one record.
+
+        A call with a block returns when it is stored: what a reliable receiver
+        acknowledges after. Then a crash before the acknowledgement makes the source send
+        again, and nothing is lost. A single record is stored with others a little later;
+        the call may wait for the rate limit. Each call may wait while too many batches do.
 
         Raises:
             SparkError: It can't be stored.
+            IllegalStateError: The receiver hasn't started.
         """
         supervisor = self._attached()
-        if isinstance(data, list | Iterator | Generator):
-            supervisor.push_block(list(data), metadata)
+        if is_block(data):
+            supervisor.push_block(_records_of(data), metadata)
         else:
             supervisor.push_one(data)
 
@@ -62,13 +78,27 @@ class Receiver(Generic[T]):
         """Hand over records that are stored with others, as by `store` one by one."""
         self._attached().push_many(records)
 
+    def createBlockGenerator(self, listener: BlockGeneratorListener) -> BlockGenerator:
+        """Return a block generator of this receiver's own, not started yet.
+
+        Call it in `onStart`. The rate limit holds for it, and it ends with the receiver.
+
+        Raises:
+            IllegalStateError: The receiver hasn't started.
+        """
+        return BlockGenerator(self._attached().create_maker(listener))
+
     def restart(
         self,
         message: str,
         error: BaseException | None = None,
         millisecond: int | None = None,
     ) -> None:
-        """Stop, wait, and start again, in the background; returns at once."""
+        """Stop, wait, and start again, in the background; returns at once.
+
+        Without `millisecond` the wait is `spark.streaming.receiverRestartDelay`, and twice
+        as long after each short life: up to 30 times, 60 s at most.
+        """
         self._attached().restart(message, error, millisecond)
 
     def stop(self, message: str, error: BaseException | None = None) -> None:
@@ -110,3 +140,29 @@ class Receiver(Generic[T]):
         thread = threading.Thread(target=work, name=name, daemon=True)
         thread.start()
         return thread
+
+
+def is_block(data: Any) -> bool:
+    """Say whether `Receiver.store` makes a block of `data`."""
+    return isinstance(data, (list, Iterator, Generator, *_PICKLED))
+
+
+def _records_of(block: Any) -> list[Any]:
+    if not isinstance(block, _PICKLED):
+        return list(block)
+    try:
+        records = frames.loads(block)
+    except Exception as error:
+        what = "can't be unpickled"
+        raise _not_pickled(what) from error
+    if not isinstance(records, list):
+        what = f"hold a {type(records).__name__}"
+        raise _not_pickled(what)
+    return records
+
+
+def _not_pickled(what: str) -> SparkError:
+    return SparkError(
+        f"bytes are stored as a pickled list of records, but these {what}",
+        hint="to store bytes as a record, put them in a list: store([data])",
+    )

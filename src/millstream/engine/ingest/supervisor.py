@@ -5,19 +5,22 @@ import logging
 import threading
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
 
 from millstream.engine.base.clock import Clock
 from millstream.engine.base.config import Settings
 from millstream.engine.base.errors import SparkError
-from millstream.engine.ingest.block_maker import BlockMaker
+from millstream.engine.ingest.block_maker import BlockGeneratorListener, BlockMaker
 from millstream.engine.ingest.rate import RateLimit
 from millstream.engine.ingest.receiver import Receiver
 
 _log = logging.getLogger(__name__)
 
 _JOIN_S = 10.0
+_RESTART_MS_MAX = 60_000
+_RESTART_FACTOR_MAX = 30
 
 
 class ReceiverOwner(Protocol):
@@ -53,6 +56,29 @@ class _State(Enum):
     STOPPED = "stopped"
 
 
+@dataclass(slots=True)
+class RestartDelays:
+    """How long to wait before each restart: longer when the last one was in vain. Pure."""
+
+    first_ms: int
+    restarts: int = 0
+
+    @property
+    def max_ms(self) -> int:
+        """The longest delay, and the life after which all is forgiven."""
+        longest = min(_RESTART_FACTOR_MAX * self.first_ms, _RESTART_MS_MAX)
+        return max(self.first_ms, longest)
+
+    def next_ms(self, lived_ms: int) -> int:
+        """Return the delay of a restart after a life of `lived_ms`."""
+        if lived_ms > self.max_ms:
+            self.restarts = 0
+        delay_ms: int = min(self.first_ms << self.restarts, self.max_ms)
+        if delay_ms < self.max_ms:
+            self.restarts += 1
+        return delay_ms
+
+
 class ReceiverSupervisor:
     """One receiver's life. All methods may be called from any thread."""
 
@@ -69,33 +95,78 @@ class ReceiverSupervisor:
         self._receiver = receiver
         self._owner = owner
         self._clock = clock
-        self._restart_ms = settings.get_ms("spark.streaming.receiverRestartDelay")
+        self._delays = RestartDelays(
+            settings.get_ms("spark.streaming.receiverRestartDelay")
+        )
+        self._started_ms = clock.now_ms()
         self._lock = threading.RLock()
         self._state = _State.INITIALIZED
+        self._is_ending = False
         self._ended = threading.Event()
         self._error: BaseException | None = None
         self._block_ids = itertools.count(clock.now_ms())
-        self._restarting: threading.Thread | None = None
-        limit = RateLimit(settings.find_int("spark.streaming.receiver.maxRate"), clock)
-        self.blocks = BlockMaker(
-            stream_id,
-            settings.get_ms("spark.streaming.blockInterval"),
-            clock,
-            limit,
-            self._push_made,
-            self.report_error,
+        self._helpers_lock = threading.Lock()
+        self._helpers: list[threading.Thread] = []
+        self._interval_ms = settings.get_ms("spark.streaming.blockInterval")
+        self._queue_size = settings.get_int("spark.streaming.blockQueueSize")
+        # One for all makers: the conf limits the receiver.
+        self._limit = RateLimit(
+            settings.find_int("spark.streaming.receiver.maxRate"), clock
         )
+        if settings.get_bool("spark.streaming.backpressure.enabled"):
+            first = settings.find_int("spark.streaming.backpressure.initialRate")
+            self._limit.update(first or 0)
+        self._makers_lock = threading.Lock()
+        self._makers: list[BlockMaker] = []
+        self._is_paused = False
+        self._has_stopped_makers = False
+        self.blocks = self.create_maker(_Storing(self))
         receiver._supervisor = self
 
     @property
     def is_started(self) -> bool:
         """Whether the receiver runs."""
-        return self._state is _State.STARTED
+        return self._state is _State.STARTED and not self._is_ending
 
     @property
     def is_stopped(self) -> bool:
         """Whether the receiver has been told to stop."""
-        return self._state is _State.STOPPED
+        return self._state is _State.STOPPED or self._is_ending
+
+    def create_maker(self, listener: BlockGeneratorListener) -> BlockMaker:
+        """Return a block maker that tells `listener`; it isn't started.
+
+        It is under this receiver's rate limit, waits while the receiver is paused, and is
+        stopped with it.
+        """
+        maker = BlockMaker(
+            self.stream_id,
+            interval_ms=self._interval_ms,
+            queue_size=self._queue_size,
+            clock=self._clock,
+            limit=self._limit,
+            numbers=self._block_ids,
+            listener=listener,
+            on_failure=self._on_maker_failed,
+        )
+        with self._makers_lock:
+            if self._is_paused:
+                maker.pause()
+            if self._is_ending:
+                maker.release()
+            if self._has_stopped_makers:
+                maker.stop()
+            self._makers = [each for each in self._makers if not each.is_done]
+            self._makers.append(maker)
+        return maker
+
+    def _all_makers(self) -> list[BlockMaker]:
+        with self._makers_lock:
+            return list(self._makers)
+
+    def _on_maker_failed(self, message: str, error: BaseException) -> None:
+        # Not here: this is a maker's own thread, which the end waits for.
+        self._in_background(lambda: self.stop(message, error), "stop")
 
     def run(self, until: Callable[[], bool]) -> BaseException | None:
         """Start, wait until the supervisor is stopped, and return its error, if any."""
@@ -108,53 +179,106 @@ class ReceiverSupervisor:
         return self._error
 
     def stop(self, message: str, error: BaseException | None = None) -> None:
-        """Stop the receiver, store what it has handed over, and end."""
+        """Stop the receiver, store what it has handed over, and end.
+
+        Called while a block is pushed, by the listener of a generator, it returns at once.
+        """
+        if any(maker.is_pushing_here for maker in self._all_makers()):
+            self._in_background(lambda: self._stop(message, error), "stop")
+        else:
+            self._stop(message, error)
+
+    def _stop(self, message: str, error: BaseException | None) -> None:
+        # First of all, and without the lock: `onStop` may wait for a thread that stores,
+        # and that one may wait for the rate limit or for `resume`.
+        self._is_ending = True
+        for maker in self._all_makers():
+            maker.release()
         with self._lock:
             if self._ended.is_set():
                 return
             self._error = self._error or error
             self._stop_receiver(message, error)
             # Before the end is told: what was handed over is stored.
-            self.blocks.stop()
-        self._clock.cancel(self._ended)
+            self._stop_makers()
+            self._clock.cancel(self._ended)
+
+    def _stop_makers(self) -> None:
+        with self._makers_lock:
+            self._has_stopped_makers = True
+            makers = list(self._makers)
+        for maker in makers:
+            maker.stop()
 
     def restart(
         self, message: str, error: BaseException | None, delay_ms: int | None
     ) -> None:
-        """Stop the receiver, wait, start it again; in the background."""
-        wait_ms = self._restart_ms if delay_ms is None else delay_ms
-        told = f"Restarting receiver with delay {wait_ms} ms: {message}"
-        thread = threading.Thread(
-            target=self._restart,
-            args=(told, error, wait_ms),
-            name=f"millstream-restart-{self.stream_id}",
-            daemon=True,
-        )
-        thread.start()
-        self._restarting = (
-            thread  # Only now: a thread that isn't started can't be joined.
-        )
+        """Stop the receiver, wait, start it again; in the background.
 
-    def _restart(self, told: str, error: BaseException | None, wait_ms: int) -> None:
-        _log.warning("%s stream=%d", told, self.stream_id, exc_info=error)
+        Without `delay_ms` the first wait is the configured one, and it doubles with every
+        restart after a short life.
+        """
+        self._in_background(lambda: self._restart(message, error, delay_ms), "restart")
+
+    def _restart(
+        self, message: str, error: BaseException | None, delay_ms: int | None
+    ) -> None:
         try:
             with self._lock:
                 if not self.is_started:
                     return
+                lived_ms = self._clock.now_ms() - self._started_ms
+                wait_ms = (
+                    self._delays.next_ms(lived_ms) if delay_ms is None else delay_ms
+                )
+                told = f"Restarting receiver with delay {wait_ms} ms: {message}"
+                _log.warning("%s stream=%d", told, self.stream_id, exc_info=error)
                 self._stop_receiver(told, error)
             until_ms = self._clock.now_ms() + wait_ms
             if self._clock.wait_until(until_ms, self._ended):
                 with self._lock:
-                    if not self._ended.is_set():
+                    if not self._is_ending:
                         self._start_receiver()
         except Exception as failed:
             self.stop("Error restarting receiver", failed)
 
+    def update_rate(self, per_second: float) -> None:
+        """Let so many records a second come in, within the configured limit."""
+        self._limit.update(per_second)
+
+    def pause(self) -> None:
+        """Make whoever stores wait, until `resume` or the end; before `run`, too."""
+        with self._makers_lock:
+            self._is_paused = True
+            for maker in self._makers:
+                maker.pause()
+
+    def resume(self) -> None:
+        """Let records come in again."""
+        with self._makers_lock:
+            self._is_paused = False
+            for maker in self._makers:
+                maker.resume()
+
+    def cut(self) -> None:
+        """Store all that has been handed over so far; return when it is."""
+        for maker in self._all_makers():
+            maker.cut()
+
     def join(self) -> None:
-        """Wait, bounded, for a restart that is under way."""
-        thread = self._restarting
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(_JOIN_S)
+        """Wait, bounded, for a restart or stop that is under way."""
+        for thread in list(self._helpers):
+            if thread is not threading.current_thread():
+                thread.join(_JOIN_S)
+
+    def _in_background(self, work: Callable[[], None], name: str) -> None:
+        thread = threading.Thread(
+            target=work, name=f"millstream-{name}-{self.stream_id}", daemon=True
+        )
+        with self._helpers_lock:
+            thread.start()  # First: a thread that isn't started can't be joined.
+            alive = [each for each in self._helpers if each.is_alive()]
+            self._helpers = [*alive, thread]
 
     def report_error(self, message: str, error: BaseException) -> None:
         """Tell the owner of an error."""
@@ -163,6 +287,10 @@ class ReceiverSupervisor:
     def push_one(self, record: Any) -> None:
         """Take one record, to be stored with others."""
         self.blocks.add(record)
+
+    def push_one_nowait(self, record: Any) -> bool:
+        """Take one record if it needn't wait; say whether it was taken."""
+        return self.blocks.add_nowait(record)
 
     def push_many(self, records: list[Any]) -> None:
         """Take records, to be stored with others."""
@@ -174,13 +302,18 @@ class ReceiverSupervisor:
         Raises:
             SparkError: It can't be stored.
         """
+        # What a generator pushes was let in before, and closing a batch waits for it.
+        if not any(maker.is_pushing_here for maker in self._all_makers()):
+            self.blocks.wait_while_paused()
         block_id = f"input-{self.stream_id}-{next(self._block_ids)}"
-        self._push(block_id, records, metadata)
+        self.store_block(block_id, records, metadata)
 
-    def _push_made(self, block_id: str, records: list[Any]) -> None:
-        self._push(block_id, records, None)
+    def store_block(self, block_id: str, records: list[Any], metadata: Any) -> None:
+        """Store records under an id; returns when they are stored and noted.
 
-    def _push(self, block_id: str, records: list[Any], metadata: Any) -> None:
+        Raises:
+            SparkError: They can't be stored.
+        """
         added = self._owner.add_block(
             self.stream_id, block_id, records, metadata, self._receiver
         )
@@ -198,6 +331,7 @@ class ReceiverSupervisor:
                 )
                 return
             self._state = _State.STARTED
+            self._started_ms = self._clock.now_ms()
             self._receiver.onStart()
         except Exception as error:
             self.stop(f"Error starting receiver {self.stream_id}", error)
@@ -213,6 +347,19 @@ class ReceiverSupervisor:
         self._owner.deregister(
             self.stream_id, message, "" if error is None else _text(error)
         )
+
+
+class _Storing(BlockGeneratorListener):
+    """The listener of the maker behind `store`: stores, and reports errors."""
+
+    def __init__(self, supervisor: ReceiverSupervisor) -> None:
+        self._supervisor = supervisor
+
+    def onPushBlock(self, blockId: str, records: list[Any]) -> None:
+        self._supervisor.store_block(blockId, records, None)
+
+    def onError(self, message: str, error: BaseException) -> None:
+        self._supervisor.report_error(message, error)
 
 
 def _text(error: BaseException) -> str:
