@@ -39,7 +39,12 @@ from millstream.engine.base.errors import (
 from millstream.engine.base.storage import open_storage
 from millstream.engine.jobs.actions import Apply
 from millstream.engine.jobs.driver import Driver, local_cores
-from millstream.engine.plan.nodes import RddNode, Source, StoredBlocks
+from millstream.engine.plan.nodes import (
+    RddNode,
+    Source,
+    SourcePartition,
+    StoredBlocks,
+)
 from millstream.engine.plan.partitioners import Partitioner
 from millstream.engine.plan.partitions import freeze
 from millstream.profiler import BasicProfiler, ProfilerCollector
@@ -374,10 +379,13 @@ class SparkContext:
     def _empty_parts(self, count: int) -> "RDD[Any]":
         return self._rdd(Source(tuple(freeze([]) for _ in range(count))), count)
 
-    def _from_blocks(self, block_ids: Sequence[str]) -> "RDD[Any]":
+    def _from_blocks(
+        self, block_ids: Sequence[str], logged: "Sequence[SourcePartition | None]"
+    ) -> "RDD[Any]":
         """Return an RDD of received blocks, one partition each."""
         why = "received data has been dropped or was evicted from memory"
-        return self._rdd(StoredBlocks(tuple(block_ids), why), len(block_ids))
+        op = StoredBlocks(tuple(block_ids), why, tuple(logged))
+        return self._rdd(op, len(block_ids))
 
     def _from_files(
         self, uris: Sequence[str], plan: "Callable[[InputFile], Sequence[Any]]"

@@ -90,10 +90,8 @@ def test_settings_and_setup() -> None:
         StreamHarness(setup=lambda h: 1 // 0)
 
 
-def test_crash_ends_everything_and_restart_says_what_is_missing(
-    checkpoint: str,
-) -> None:
-    """Recovery is to come; until then restart refuses in words."""
+def test_crash_ends_everything_until_the_restart(checkpoint: str) -> None:
+    """The restored stream fills the same outputs; without a directory there is none."""
     h = StreamHarness(checkpoint=checkpoint)
     h.collect(h.stream([[1]]), name="out")
     h.run(1)
@@ -102,8 +100,15 @@ def test_crash_ends_everything_and_restart_says_what_is_missing(
     assert h.output("out").records == [[1]]
     with pytest.raises(IllegalStateError, match="has crashed"):
         h.run(1)
-    with pytest.raises(IllegalStateError, match="comes with part 2"):
-        h.restart()
+    h.restart()
+    h.run(1)
+    assert h.output("out").records == [[1], [1], []]
+    h.crash()
+    with (
+        StreamHarness() as without,
+        pytest.raises(IllegalStateError, match="no checkpoint directory"),
+    ):
+        without.restart()
 
 
 def test_harnesses_follow_one_another() -> None:

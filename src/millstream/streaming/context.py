@@ -1,29 +1,34 @@
 """StreamingContext: where a streaming program begins, starts and stops."""
 
 import atexit
+import itertools
 import logging
 import math
 import threading
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
+from millstream.engine.base import frames
 from millstream.engine.base.call_site import user_call_site
 from millstream.engine.base.clock import Clock, ManualClock, SystemClock, monotonic_s
 from millstream.engine.base.errors import (
     IllegalStateError,
     NotSerializableError,
+    PySparkPicklingError,
     PySparkTypeError,
     PySparkValueError,
-    SparkError,
 )
 from millstream.engine.base.levels import StorageLevel
 from millstream.engine.base.storage import open_storage
+from millstream.engine.base.time import Duration
+from millstream.engine.durable.checkpoint_files import CheckpointFiles
 from millstream.engine.ingest.receiver import Receiver
 from millstream.engine.sources.file_stream import FileMonitor, FileSelection
 from millstream.engine.sources.files import plan_fixed_records, plan_text_splits
+from millstream.engine.streams.checkpointer import Checkpointer, Program, open_states
 from millstream.engine.streams.events import StreamingStarted
 from millstream.engine.streams.graph import DStreamGraph
 from millstream.engine.streams.inputs import (
@@ -34,12 +39,24 @@ from millstream.engine.streams.inputs import (
     ReceiverInput,
 )
 from millstream.engine.streams.listener_bus import ListenerBus
-from millstream.engine.streams.operators import TransformedOperator, UnionOperator
+from millstream.engine.streams.manifest import Manifest
+from millstream.engine.streams.operators import (
+    OutputOperator,
+    TransformedOperator,
+    UnionOperator,
+)
+from millstream.engine.streams.rate_control import RateControl
+from millstream.engine.streams.received_logs import open_logs
 from millstream.engine.streams.scheduler import JobScheduler, refuse_on
+from millstream.engine.streams.stateful import KeyedStateOperator
 from millstream.engine.streams.tracker import ReceiverTracker
+from millstream.engine.streams.upgrade import UpgradePlan
 from millstream.streaming import signals
+from millstream.streaming.batch_rdds import BatchRdds
 from millstream.streaming.dstream import DStream, TransformedDStream
 from millstream.streaming.listener import StreamingListener, deliver
+from millstream.streaming.restoring import Upgrade, get_or_create
+from millstream.streaming.state import StateReader
 from millstream.streaming.util import argument_count, duration_ms
 
 if TYPE_CHECKING:
@@ -101,11 +118,12 @@ class StreamingContext:
         self._sc = sparkContext
         self._driver = sparkContext._driver
         settings = self._driver.settings
+        self._clock_is_of_conf = False
         self._clock = clock or self._clock_of_conf()
         self._checkpoint_dir: str | None = None
         self._graph = DStreamGraph(
             duration_ms(batchDuration, "batchDuration"),
-            _Rdds(sparkContext),
+            BatchRdds(sparkContext),
             unpersists=settings.get_bool("spark.streaming.unpersist"),
             has_checkpoint_dir=lambda: self._driver.checkpoint_dir is not None,
         )
@@ -114,11 +132,17 @@ class StreamingContext:
         self._lock = threading.RLock()
         self._scheduler: JobScheduler | None = None
         self._started_at = ""
+        self._restart_from: Manifest | None = None
+        self._resumes_log = False
+        self._program_digests: dict[str, str] = {}
         self._conf_hooks()
 
     def _clock_of_conf(self) -> Clock:
         name = self._driver.settings.get_str("spark.streaming.clock")
-        return ManualClock() if name.endswith("ManualClock") else SystemClock()
+        if not name.endswith("ManualClock"):
+            return SystemClock()
+        self._clock_is_of_conf = True
+        return ManualClock()
 
     def _conf_hooks(self) -> None:
         settings = self._driver.settings
@@ -143,31 +167,121 @@ class StreamingContext:
 
     @classmethod
     def getOrCreate(
-        cls, checkpointPath: str, setupFunc: Callable[[], "StreamingContext"]
+        cls,
+        checkpointPath: str,
+        setupFunc: "Callable[[], StreamingContext]",
+        upgrade: Upgrade | None = None,
+        *,
+        allow_drop: Collection[str] = (),
+        createOnError: bool = False,
     ) -> "StreamingContext":
-        """Return a context made by `setupFunc`, which checkpoints to `checkpointPath`.
+        """Return the context of the checkpoint in a directory, or one `setupFunc` makes.
 
-        Restoring from a metadata checkpoint is not part of this version: it writes none.
+        Without a checkpoint there, `setupFunc()` is called, and what it returns writes
+        its checkpoints there. With one, by default, the checkpoint's own functions go on
+        and `setupFunc` isn't called, as in PySpark; a warning says when the program has
+        changed since. `upgrade` is for changed programs: with "apply" the streams that
+        `setupFunc` makes take over the state and the positions of those that have the
+        same names (see `DStream.named`); "plan" prints what would be kept, new, dropped
+        and incompatible, and exits; "refuse" raises when anything differs. State is only
+        dropped when its name is in `allow_drop`.
 
         Raises:
-            SparkError: The directory holds checkpoints of something else.
+            SparkError: There are checkpoints, and none can be read (unless
+                `createOnError`); or the upgrade isn't possible.
         """
-        storage, path = open_storage(checkpointPath)
-        if storage.exists(path):
-            found = [
-                info.name
-                for info in storage.list(path)
-                if not info.is_dir and info.name.startswith("checkpoint-")
-            ]
-            if found:
-                msg = f"Failed to read checkpoint from directory {checkpointPath}"
-                raise SparkError(
-                    msg,
-                    hint=f"this version can't restore {found[-1]}; use a new directory",
-                )
-        made = setupFunc()
-        made.checkpoint(checkpointPath)
+        return get_or_create(
+            cls,
+            checkpointPath,
+            setupFunc,
+            upgrade=upgrade,
+            allow_drop=allow_drop,
+            create_on_error=createOnError,
+        )
+
+    @classmethod
+    def _restored(
+        cls, sc: "SparkContext", facts: Manifest, directory: str
+    ) -> "StreamingContext":
+        """Return a context without streams on the grid of a checkpoint."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            made = cls(sc, Duration(facts.batch_ms), clock=_clock_of(sc))
+        made._graph.remember_ms = facts.remember_ms
+        made._begin_at(facts, directory)
         return made
+
+    def _begin_at(self, facts: Manifest, directory: str) -> None:
+        self._restart_from = facts
+        self._resumes_log = True
+        self.checkpoint(directory)
+        if isinstance(self._clock, ManualClock) and self._clock_is_of_conf:
+            jump = self._driver.settings.get_ms("spark.streaming.manualClock.jump")
+            self._clock.set_ms(facts.time_ms + jump)
+
+    def _live_objects(self) -> dict[str, Any]:
+        """Return what functions of the driver may refer to, and checkpoints only name."""
+        return {
+            "SparkContext": self._sc,
+            "StreamingContext": self,
+            "DStreamGraph": self._graph,
+            "BatchRdds": self._graph.rdds,
+        }
+
+    def _dump(self) -> bytes:
+        """Return the streams with their functions, pickled."""
+        return frames.dumps_function(
+            (self._graph.inputs, self._graph.outputs), self._live_objects()
+        )
+
+    def _take_over(
+        self, inputs: list[InputOperator], outputs: list[OutputOperator]
+    ) -> None:
+        """Go on with streams from a checkpoint."""
+        graph = self._graph
+        graph.inputs.extend(inputs)
+        graph.outputs.extend(outputs)
+        graph.is_restored = True
+        graph.skip_input_ids(max((each.id for each in inputs), default=-1))
+        facts = self._restart_from
+        assert facts is not None, "streams are taken over from a checkpoint"
+        names = graph.names()
+        positions = {each.name: each.position for each in facts.sources}
+        files = {each.name: each.files for each in facts.operators}
+        for operator, name in names.items():
+            if operator.given_name is not None:
+                graph.given_names.add(operator.given_name)
+            if isinstance(operator, InputOperator):
+                operator.restore_position(positions.get(name, {}))
+            operator.checkpoint_files = {
+                int(time): uri for time, uri in files.get(name, {}).items()
+            }
+
+    def _adopt(self, facts: Manifest, directory: str, plan: UpgradePlan) -> None:
+        """Let this context's own streams go on where a checkpoint's streams were."""
+        self._begin_at(facts, directory)
+        graph, names = self._graph, self._graph.names()
+        known = {each.name: each for each in facts.sources}
+        following = itertools.count(max((s.id for s in facts.sources), default=-1) + 1)
+        for operator, name in names.items():
+            if isinstance(operator, InputOperator):
+                record = known.get(name)
+                operator.id = next(following) if record is None else record.id
+                if record is not None:
+                    operator.restore_position(record.position)
+        graph.skip_input_ids(next(following))
+        if plan.dropped_sources:
+            _log.warning("sources are dropped: %s", ", ".join(plan.dropped_sources))
+
+    @property
+    def _active_program(self) -> Program:
+        return Program(
+            self._sc.appName,
+            self._sc.master,
+            self._checkpoint_dir or "",
+            dict(self._sc.getConf().getAll()),
+            self._program_digests,
+        )
 
     @classmethod
     def getActive(cls) -> "StreamingContext | None":
@@ -243,6 +357,25 @@ class StreamingContext:
             msg = "there are no metrics before start()"
             raise IllegalStateError(msg)
         return self._scheduler.metrics()
+
+    def state(self, name: str) -> StateReader:
+        """Return a reader of a stream's state, by the stream's name; while it runs, too.
+
+        Raises:
+            IllegalStateError: The context hasn't started.
+            KeyError: No stream of that name keeps state.
+        """
+        if self._scheduler is None:
+            msg = "there is no state before start()"
+            raise IllegalStateError(msg)
+        for operator, known in self._graph.names().items():
+            if known == name and isinstance(operator, KeyedStateOperator):
+                return StateReader(operator.states, operator.place)
+        known_names = [
+            known for op, known in self._graph.names().items() if op.keeps_state
+        ]
+        msg = f"no stream named '{name}' keeps state; there are {known_names}"
+        raise KeyError(msg)
 
     # Inputs.
 
@@ -487,28 +620,84 @@ class StreamingContext:
         self._graph.validate()
         self._started_at = user_call_site()
         self._warn_of_one_slot()
+        self._check_checkpointable()
         self._graph.closed_because = "starting"
+        settings = self._driver.settings
         inputs = [
             each for each in self._graph.inputs if isinstance(each, ReceiverInput)
         ]
         tracker = ReceiverTracker(
             [(each.id, each.receiver) for each in inputs],
-            settings=self._driver.settings,
+            settings=settings,
             clock=self._clock,
             blocks=self._driver.blocks,
             post=self._bus.post,
+            logs=open_logs(settings, self._checkpoint_dir, has_receivers=bool(inputs)),
         )
         for each in inputs:
             each.tracker = tracker
-        self._scheduler = JobScheduler(
+        files = None
+        if self._checkpoint_dir is not None:
+            files = CheckpointFiles(self._checkpoint_dir)
+        scheduler = JobScheduler(
             self._graph,
-            self._driver.settings,
+            settings,
             self._clock,
             tracker,
             self._driver.properties,
             self._bus,
+            lambda report: Checkpointer(
+                self._graph, self._active_program, files, self._dump, report
+            ),
+            RateControl(
+                [each.id for each in inputs],
+                settings,
+                self._graph.batch_ms,
+                tracker.update_rate,
+            ),
         )
-        self._scheduler.start()
+        self._scheduler = scheduler
+        scheduler.start(self._open_states, self._restart_from)
+
+    def _open_states(self) -> None:
+        restored = self._restart_from
+        directory = self._checkpoint_dir or self._driver.checkpoint_dir
+        if directory is None:
+            return  # Nothing keeps state: validation has seen to that.
+        chain_max = self._driver.settings.get_int(
+            "spark.streaming.sessionByKey.deltaChainThreshold"
+        )
+        open_states(
+            self._graph,
+            directory,
+            {} if restored is None else restored.states,
+            None if restored is None else restored.time_ms,
+            chain_max,
+        )
+
+    def _check_checkpointable(self) -> None:
+        if self._checkpoint_dir is None:
+            return
+        try:
+            self._dump()
+        except (PySparkPicklingError, NotSerializableError) as error:
+            msg = (
+                "DStream checkpointing has been enabled but the DStreams with their "
+                f"functions are not serializable\n{error}"
+            )
+            where = self._unpicklable_stream()
+            hint = "\n".join(filter(None, (error.hint, where)))
+            raise NotSerializableError(msg, hint=hint) from error
+
+    def _unpicklable_stream(self) -> str | None:
+        """Return which stream holds what can't be pickled, for an error's hint."""
+        live = self._live_objects()
+        for operator in self._graph.operators():
+            try:
+                frames.dumps_function({**operator.__getstate__(), "parents": ()}, live)
+            except (PySparkPicklingError, NotSerializableError):
+                return f"it is in a function of {operator.kind}, {operator.call_site}"
+        return None
 
     def _warn_of_one_slot(self) -> None:
         has_receiver = any(isinstance(e, ReceiverInput) for e in self._graph.inputs)
@@ -610,20 +799,10 @@ class StreamingContext:
         self.stop(stopSparkContext=True, stopGraceFully=graceful)
 
 
-class _Rdds:
-    """The RDDs that streams need of themselves."""
-
-    def __init__(self, sc: "SparkContext") -> None:
-        self._sc = sc
-
-    def empty(self) -> Any:
-        return self._sc.emptyRDD()
-
-    def union(self, rdds: Sequence[Any]) -> Any:
-        return self._sc.union(rdds)
-
-    def from_blocks(self, block_ids: Sequence[str]) -> Any:
-        return self._sc._from_blocks(block_ids)
+def _clock_of(sc: "SparkContext") -> Clock | None:
+    """Return the clock a test gave its SparkContext, which its streams share."""
+    clock = sc._driver.clock
+    return clock if isinstance(clock, ManualClock) else None
 
 
 def _check_port(port: Any) -> None:

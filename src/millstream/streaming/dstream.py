@@ -12,12 +12,14 @@ from millstream.engine.base.errors import (
 from millstream.engine.base.levels import StorageLevel
 from millstream.engine.plan.kernels import StateFunction, UpdateState
 from millstream.engine.plan.partitioners import Partitioner, portable_hash
+from millstream.engine.streams.map_state import MapStateOperator, SnapshotsOperator
 from millstream.engine.streams.operators import (
     Operator,
     OutputOperator,
     TransformedOperator,
     UnionOperator,
 )
+from millstream.engine.streams.state_spec import StateSpec
 from millstream.engine.streams.stateful import StateOperator
 from millstream.engine.streams.windows import (
     ReducedWindowOperator,
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from millstream.rdd import RDD
     from millstream.streaming.context import StreamingContext
 
-__all__ = ["DStream", "TransformedDStream"]
+__all__ = ["DStream", "MapWithStateDStream", "TransformedDStream"]
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -482,22 +484,65 @@ class DStream(Generic[T_co]):
         """
         _check_callable(updateFunc, "updateStateByKey")
         place = Partitioner(self._count_or_default(numPartitions), partitionFunc)
-        initial = self._initial_state(initialRDD)
+        # What a function of iterators did to keys, nobody knows.
+        is_placed = rememberPartitioner and form is not StateFunction.ITERATOR
 
-        def update(time_ms: int, state: Any, new: Any, is_initial: bool) -> Any:
-            kernel = UpdateState(
-                updateFunc,
-                form,
-                batch_datetime(time_ms) if form is StateFunction.TIMED else None,
-                first_state_only=is_initial or form is StateFunction.ITERATOR,
+        def update(time_ms: int, state: Any, new: Any, stage: Any) -> Any:
+            time = batch_datetime(time_ms) if form is StateFunction.TIMED else None
+            made = new._update_state(
+                state, UpdateState(updateFunc, form, time, stage), place
             )
-            made = new._update_state(state, kernel, place)
-            if rememberPartitioner and form is not StateFunction.ITERATOR:
-                return made
-            return made.map(_same)  # What its function did to keys, nobody knows.
+            return made if is_placed else made.map(_same)
 
-        op = StateOperator(self._operator.graph, self._operator, update, initial)
+        op = StateOperator(
+            self._operator.graph,
+            self._operator,
+            place,
+            update,
+            self._initial_state(initialRDD),
+            is_placed=is_placed,
+        )
         return DStream(op, self._ssc)
+
+    def mapWithState(self, spec: StateSpec) -> "MapWithStateDStream":
+        """Return a stream of what the spec's function emits, once a record.
+
+        Only keys that have records, or time out, are touched. A checkpoint directory is
+        needed.
+
+        Raises:
+            PySparkTypeError: It is no StateSpec.
+        """
+        if not isinstance(spec, StateSpec):
+            msg = f"mapWithState needs a StateSpec, not {type(spec).__name__}"
+            raise PySparkTypeError(msg, hint="make one with StateSpec.function(f)")
+        place = spec.place
+        if not isinstance(place, Partitioner):
+            place = Partitioner(self._count_or_default(place))
+        op = MapStateOperator(
+            self._operator.graph,
+            self._operator,
+            place,
+            spec,
+            self._initial_state(spec.initial),
+        )
+        return MapWithStateDStream(op, self._ssc)
+
+    def named(self, name: str) -> "DStream[T_co]":
+        """Call this stream `name` in checkpoints, plans, pages and `ssc.state(name)`.
+
+        State is found again by its stream's name after the program has changed; without a
+        name of your own it is derived from what feeds the stream.
+
+        Raises:
+            PySparkValueError: Another stream has the name.
+            PySparkTypeError: It is no text.
+        """
+        if type(name) is not str or not name:
+            msg = f"a stream's name must be text, not {name!r}"
+            raise PySparkTypeError(msg)
+        self._operator.graph.name(self._operator, name)
+        return self
 
     def _initial_state(self, initial: Any) -> Any:
         from millstream.rdd import RDD  # noqa: PLC0415  Only for the check.
@@ -508,6 +553,16 @@ class DStream(Generic[T_co]):
             return self._sc.parallelize(initial)
         msg = f"initialRDD must be an RDD or a list, not {type(initial).__name__}"
         raise PySparkTypeError(msg)
+
+
+class MapWithStateDStream(DStream[Any]):
+    """The stream that mapWithState returns."""
+
+    def stateSnapshots(self) -> "DStream[Any]":
+        """Return a stream of (key, state): the whole state, every batch."""
+        operator = self._operator
+        assert isinstance(operator, MapStateOperator), "made by mapWithState only"
+        return DStream(SnapshotsOperator(operator.graph, operator), self._ssc)
 
 
 class TransformedDStream(DStream[T_co]):

@@ -1,7 +1,9 @@
 """StreamHarness: a streaming program under test, with the clock in the test's hand."""
 
+import itertools
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+import weakref
+from collections.abc import Callable, Collection, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,10 +14,39 @@ from millstream.engine.base.errors import IllegalStateError, SparkError
 from millstream.engine.streams.inputs import InputOperator
 from millstream.streaming.context import StreamingContext
 from millstream.streaming.dstream import DStream
+from millstream.streaming.restoring import Upgrade
 
 _BATCH_LIMIT_S = 60.0
 
 Batch = Iterable[Any] | None
+
+
+class _Outliving:
+    """What a test holds on to while its stream crashes and restarts.
+
+    A checkpoint only names it: the restored stream finds the very same object.
+    """
+
+    def __init__(self) -> None:
+        self._known: weakref.WeakValueDictionary[int, Any] = (
+            weakref.WeakValueDictionary()
+        )
+        self._numbers = itertools.count()
+
+    def keep(self, value: Any) -> int:
+        number = next(self._numbers)
+        self._known[number] = value
+        return number
+
+    def find(self, number: int) -> Any:
+        return self._known[number]
+
+
+_outliving = _Outliving()
+
+
+def _find_outliving(number: int) -> Any:
+    return _outliving.find(number)
 
 
 class Collected:
@@ -32,6 +63,10 @@ class Collected:
         self.records: list[list[Any]] = []
         self.times_ms: list[int] = []
         self.partitions: list[list[list[Any]]] = []
+        self._number = _outliving.keep(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _find_outliving, (self._number,)
 
     def _add(self, time_ms: int, parts: list[list[Any]]) -> None:
         self.times_ms.append(time_ms)
@@ -75,7 +110,13 @@ class StreamHarness:
         self.clock = ManualClock()
         self._build()
 
-    def _build(self) -> None:
+    def _build(
+        self,
+        *,
+        is_restart: bool = False,
+        upgrade: Upgrade | None = None,
+        allow_drop: Collection[str] = (),
+    ) -> None:
         conf = SparkConf(loadDefaults=False).setMaster(self._master)
         conf.setAppName("StreamHarness")
         given = self._conf
@@ -85,17 +126,27 @@ class StreamHarness:
             )
         self.sc = SparkContext(conf=conf, clock=self.clock)
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", FutureWarning)
-                self.ssc = StreamingContext(self.sc, self._batch, clock=self.clock)
-            if self._checkpoint is not None:
-                self.ssc.checkpoint(self._checkpoint)
-            if self._setup is not None:
-                self._setup(self)
+            if not is_restart:
+                self.ssc = self._set_up()
+                if self._checkpoint is not None:
+                    self.ssc.checkpoint(self._checkpoint)
+            else:
+                assert self._checkpoint is not None, "restart has checked it"
+                self.ssc = StreamingContext.getOrCreate(
+                    self._checkpoint, self._set_up, upgrade, allow_drop=allow_drop
+                )
         except BaseException:
             self.sc.stop()
             raise
         self._batch_ms = self.ssc._graph.batch_ms
+
+    def _set_up(self) -> StreamingContext:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            self.ssc = StreamingContext(self.sc, self._batch, clock=self.clock)
+        if self._setup is not None:
+            self._setup(self)
+        return self.ssc
 
     # Input and output.
 
@@ -115,7 +166,7 @@ class StreamHarness:
         if not isinstance(operator, _ScriptedInput):
             msg = "feed needs a stream made by StreamHarness.stream"
             raise SparkError(msg)
-        operator.append(None if batch is None else list(batch))
+        operator.script.append(None if batch is None else list(batch))
 
     def collect(self, stream: "DStream[Any]", name: str | None = None) -> Collected:
         """Register an output operation that keeps what it sees, and return it.
@@ -125,10 +176,7 @@ class StreamHarness:
         key = name if name is not None else f"output-{len(self._outputs)}"
         collected = self._outputs.setdefault(key, Collected())
 
-        def keep(time_ms: int, rdd: Any) -> None:
-            collected._add(time_ms, rdd.glom().collect())
-
-        stream._output(keep, "collect")
+        stream._output(_Keep(collected), "collect")
         return collected
 
     def output(self, name: str) -> Collected:
@@ -177,19 +225,32 @@ class StreamHarness:
         self._stop()
         self._is_crashed = True
 
-    def restart(self) -> None:
-        """Start anew from the checkpoint directory.
+    def restart(
+        self,
+        setup: "Callable[[StreamHarness], Any] | None" = None,
+        *,
+        upgrade: Upgrade | None = None,
+        allow_drop: Collection[str] = (),
+    ) -> None:
+        """Start anew from the checkpoint directory, as a new process would.
+
+        The clock goes on. `setup` takes the place of the harness's own: with `upgrade`
+        it is a changed program (see StreamingContext.getOrCreate). What `stream` and
+        `collect` returned before is still what the restored stream reads and fills.
 
         Raises:
-            IllegalStateError: Nothing can be recovered: this version writes no metadata
-                checkpoints yet.
+            IllegalStateError: The harness has no checkpoint directory.
+            SparkError: The checkpoint can't be read, or the upgrade isn't possible.
         """
-        msg = (
-            "restart needs recovery from metadata checkpoints, which comes with part 2"
-        )
-        raise IllegalStateError(
-            msg, hint="until then make a new StreamHarness with the same setup"
-        )
+        if self._checkpoint is None:
+            msg = "the harness has no checkpoint directory to restart from"
+            raise IllegalStateError(
+                msg, hint="pass checkpoint=<directory> to StreamHarness"
+            )
+        self._stop()
+        self._setup = setup or self._setup
+        self._build(is_restart=True, upgrade=upgrade, allow_drop=allow_drop)
+        self._is_crashed = False
 
     def _stop(self) -> None:
         self.ssc.stop(stopSparkContext=True, stopGraceFully=False)
@@ -206,8 +267,39 @@ class StreamHarness:
         self._stop()
 
 
-class _ScriptedInput(InputOperator):
+class _Keep:
+    """An output operation that keeps what it sees."""
+
+    def __init__(self, collected: Collected) -> None:
+        self._collected = collected
+
+    def __call__(self, time_ms: int, rdd: Any) -> None:
+        self._collected._add(time_ms, rdd.glom().collect())
+
+
+class _Script:
     """Batches written down by a test."""
+
+    def __init__(self, batches: list[Batch]) -> None:
+        self.batches = [None if batch is None else list(batch) for batch in batches]
+        self.asked = 0
+        self._number = _outliving.keep(self)
+
+    def append(self, batch: list[Any] | None) -> None:
+        # Batches past the end have been empty: what is fed now is the next one's.
+        self.batches += [[]] * (self.asked - len(self.batches))
+        self.batches.append(batch)
+
+    def batch(self, index: int) -> list[Any] | None:
+        self.asked = max(self.asked, index + 1)
+        return self.batches[index] if index < len(self.batches) else []
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _find_outliving, (self._number,)
+
+
+class _ScriptedInput(InputOperator):
+    """A stream of the batches of a script, each where its time says."""
 
     kind = "ScriptedInputDStream"
 
@@ -219,20 +311,12 @@ class _ScriptedInput(InputOperator):
     ) -> None:
         super().__init__(ssc._graph)
         self._sc = ssc.sparkContext
-        self._script = [None if batch is None else list(batch) for batch in script]
+        self.script = _Script(script)
         self._partitions = partitions
-        self._asked = 0
-
-    def append(self, batch: list[Any] | None) -> None:
-        # Batches past the end have been empty: what is fed now is the next one's.
-        self._script += [[]] * (self._asked - len(self._script))
-        self._script.append(batch)
 
     def compute(self, time_ms: int) -> Any:
         assert self.zero_ms is not None, "an initialized stream has a zero time"
-        index = (time_ms - self.zero_ms) // self.slide_ms - 1
-        self._asked = max(self._asked, index + 1)
-        batch = self._script[index] if index < len(self._script) else []
+        batch = self.script.batch((time_ms - self.zero_ms) // self.slide_ms - 1)
         if batch is None:
             return None
         self.report(time_ms, len(batch))

@@ -65,11 +65,42 @@ def test_update_state_equals_a_plain_fold(
     assert len(updated) == len(expected)
 
 
-def test_the_first_initial_state_of_a_key_counts() -> None:
-    """An initial RDD may repeat keys; the first one wins."""
-    kernel = UpdateState(lambda v, s: [*v, s], first_state_only=True)
+def test_an_update_tells_what_changed() -> None:
+    """Keys whose state is another, and keys that went; what stayed equal isn't told."""
+    told: list[Any] = []
+    old = [("same", 1000), ("more", 1), ("gone", 1), ("float", 1)]
+    new = [("more", 5), ("gone", None), ("float", 1.5), ("new", 7)]
 
-    assert list(kernel(0, [[("a", 1), ("a", 2)], [("a", 9)]])) == [("a", [9, 1])]
+    def update(values: list[Any], state: Any) -> Any:
+        if None in values:
+            return None
+        if values == [1.5]:
+            return 1.0
+        return sum(values) + (state or 0)
+
+    kernel = UpdateState(update, stage=lambda *facts: told.append(facts))
+    updated = list(kernel(3, [old, new]))
+
+    assert updated == [("same", 1000), ("more", 6), ("float", 1.0), ("new", 7)]
+    assert told == [(3, [("more", 6), ("float", 1.0), ("new", 7)], ["gone"])]
+
+
+def test_a_state_changed_in_place_is_told() -> None:
+    """The same list, longer, is a change; one that nobody touched is none."""
+    told: list[Any] = []
+
+    def update(values: list[int], state: Any) -> Any:
+        if state and state[0] == "idle":
+            state.append("again")  # Without new values.
+        state = state or []
+        state.extend(values)
+        return state
+
+    old = [("kept", [1]), ("idle", ["idle"]), ("fed", [1])]
+    kernel = UpdateState(update, stage=lambda *facts: told.append(facts))
+    list(kernel(0, [old, [("fed", 2)]]))
+
+    assert told == [(0, [("idle", ["idle", "again"]), ("fed", [1, 2])], [])]
 
 
 def test_the_key_of_a_failing_update_is_known() -> None:

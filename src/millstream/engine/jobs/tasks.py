@@ -1,6 +1,6 @@
 """Tasks: one partition of one stage, evaluated from its lineage."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any, Protocol
@@ -173,8 +173,8 @@ class Task:
         match op:
             case Source(partitions):
                 return Pending(partitions[part].read(), part)
-            case StoredBlocks(block_ids, what):
-                return Pending(self._stored(block_ids[part], what, node), part)
+            case StoredBlocks():
+                return Pending(self._stored(op, part, node), part)
             case Pipeline():
                 (pending,) = inputs
                 steps: tuple[Step, ...] = self._functions(node)
@@ -199,8 +199,12 @@ class Task:
             case Shuffled():
                 return Pending(self._read_shuffle(node, part), part)
 
-    def _stored(self, block_id: str, what: str, node: RddNode) -> Sequence[Any]:
-        rows = self.blocks.get(block_id)
+    def _stored(self, op: StoredBlocks, part: int, node: RddNode) -> Iterable[Any]:
+        block_id, what = op.block_ids[part], op.what
+        rows: Iterable[Any] | None = self.blocks.get(block_id)
+        logged = op.logged[part] if op.logged else None
+        if rows is None and logged is not None:
+            rows = logged.read()
         if rows is None:
             msg = (
                 f"Could not compute split, block {block_id} of RDD {node.id} not found"

@@ -6,7 +6,9 @@ from enum import Enum
 from itertools import zip_longest
 from typing import Any
 
+from millstream.engine.base import frames
 from millstream.engine.plan.fusion import mark_record
+from millstream.engine.plan.partitions import is_immutable
 
 _MISSING = object()
 
@@ -63,15 +65,16 @@ class UpdateState:
     """The next state of every key: of those with state and of those with new values.
 
     Parents are the previous state (pairs, one a key) and the batch's pairs. With
-    `first_state_only` a key's later states are ignored: an initial RDD may repeat keys.
+    `stage`, a call `stage(partition, changed pairs, gone keys)` tells what differs from
+    the previous state, and may be more than does, never less.
     """
 
     function: Callable[..., Any]
     form: StateFunction = StateFunction.VALUES
     time: Any = None
-    first_state_only: bool = False
+    stage: Callable[[int, list[Any], list[Any]], None] | None = None
 
-    def __call__(self, _index: int, parents: Sequence[Iterable[Any]]) -> Iterable[Any]:
+    def __call__(self, index: int, parents: Sequence[Iterable[Any]]) -> Iterable[Any]:
         """Return the new state as pairs."""
         old, new = parents
         values: dict[Any, list[Any]] = {}
@@ -81,51 +84,120 @@ class UpdateState:
                 values[key].append(value)
             else:
                 values[key] = [value]
-        if self.first_state_only:
-            first: dict[Any, Any] = {}
-            for key, state in old:
-                first.setdefault(key, state)
-            old = first.items()
-        match self.form:
-            case StateFunction.ITERATOR:
-                made: Iterable[Any] = self.function(_triples(old, values))
-                return made
-            case StateFunction.TIMED:
-                return _updated_timed(self.function, self.time, old, values)
-            case StateFunction.VALUES:
-                return _updated(self.function, old, values)
+        if self.form is StateFunction.ITERATOR:
+            made: Iterable[Any] = self.function(_triples(old, values))
+            return made
+        update = self.function
+        if self.form is StateFunction.TIMED:
+            update = _Timed(update, self.time)
+        states = list(old)
+        changes = _Changes([], [])
+        if is_immutable(states):
+            updated = _updated(update, states, values, changes)
+        else:
+            updated = _updated_mutable(update, states, values, changes)
+        if self.stage is not None:
+            self.stage(index, changes.changed, changes.gone)
+        return updated
+
+
+@dataclass(frozen=True, slots=True)
+class _Changes:
+    changed: list[tuple[Any, Any]]
+    gone: list[Any]
+
+
+@dataclass(slots=True)
+class _Timed:
+    """`f(time, key, values, state)` called as the other form is, with the key given aside."""
+
+    function: Callable[..., Any]
+    time: Any
+    key: Any = None
+
+    def __call__(self, values: list[Any], state: Any) -> Any:
+        """Call it for `key`."""
+        return self.function(self.time, self.key, values, state)
 
 
 def _updated(
-    function: Callable[..., Any], old: Iterable[Any], values: dict[Any, list[Any]]
+    function: Callable[..., Any],
+    old: list[Any],
+    values: dict[Any, list[Any]],
+    changes: _Changes,
 ) -> list[Any]:
     # The hot loop of updateStateByKey: once for each key of the state, every batch.
     updated: list[Any] = []
-    append = updated.append
+    append, note = updated.append, changes.changed.append
     take = values.pop
-    for key, state in old:
+    timed = function if type(function) is _Timed else None
+    for pair in old:
+        key, state = pair
+        if timed is not None:
+            timed.key = key
         following = function(take(key, None) or [], state)
-        if following is not None:
-            append((key, following))
+        if following is state:
+            append(pair)
+        elif following is None:
+            changes.gone.append(key)
+        else:
+            made = key, following
+            append(made)
+            if type(following) is not type(state) or not _is_same(following, state):
+                note(made)
+    _add_new(function, values, updated, changes)
+    return updated
+
+
+def _is_same(following: Any, state: Any) -> bool:
+    """Say whether two values of one immutable type are equal, types inside included."""
+    if following != state:
+        return False
+    return type(state) is not tuple or list(map(type, following)) == list(
+        map(type, state)
+    )
+
+
+def _updated_mutable(
+    function: Callable[..., Any],
+    old: list[Any],
+    values: dict[Any, list[Any]],
+    changes: _Changes,
+) -> list[Any]:
+    # A function may change a state in place and return the same object: for keys without
+    # new values only the pickles tell. Keys with new ones are taken to have changed.
+    updated: list[Any] = []
+    timed = function if type(function) is _Timed else None
+    for key, state in old:
+        if timed is not None:
+            timed.key = key
+        new = values.pop(key, None)
+        before = frames.dumps(state) if new is None else b""
+        following = function(new or [], state)
+        if following is None:
+            changes.gone.append(key)
+            continue
+        updated.append((key, following))
+        if new is not None or frames.dumps(following) != before:
+            changes.changed.append((key, following))
+    _add_new(function, values, updated, changes)
+    return updated
+
+
+def _add_new(
+    function: Callable[..., Any],
+    values: dict[Any, list[Any]],
+    updated: list[Any],
+    changes: _Changes,
+) -> None:
+    timed = function if type(function) is _Timed else None
     for key, new in values.items():
+        if timed is not None:
+            timed.key = key
         following = function(new, None)
         if following is not None:
-            append((key, following))
-    return updated
-
-
-def _updated_timed(
-    function: Callable[..., Any],
-    time: Any,
-    old: Iterable[Any],
-    values: dict[Any, list[Any]],
-) -> list[Any]:
-    updated: list[Any] = []
-    for key, new, state in _triples(old, values):
-        following = function(time, key, new, state)
-        if following is not None:
             updated.append((key, following))
-    return updated
+            changes.changed.append((key, following))
 
 
 def _triples(old: Iterable[Any], values: dict[Any, list[Any]]) -> Iterator[Any]:
@@ -137,4 +209,5 @@ def _triples(old: Iterable[Any], values: dict[Any, list[Any]]) -> Iterator[Any]:
 
 mark_record(UpdateState.__call__, "record")
 mark_record(_updated, "key")
-mark_record(_updated_timed, "key")
+mark_record(_updated_mutable, "key")
+mark_record(_add_new, "key")

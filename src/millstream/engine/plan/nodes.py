@@ -97,10 +97,14 @@ class Shuffled:
 
 @dataclass(frozen=True, slots=True)
 class StoredBlocks:
-    """Partitions that exist only in the block store, by block id: nothing recomputes them."""
+    """Partitions that exist only in the block store, by block id: nothing recomputes them.
+
+    Those that are `logged` can be read again from a log.
+    """
 
     block_ids: tuple[str, ...]
     what: str
+    logged: tuple[SourcePartition | None, ...] = ()
 
 
 Operation: TypeAlias = (

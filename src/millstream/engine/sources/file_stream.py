@@ -64,7 +64,7 @@ class FileMonitor:
         accepts: Callable[[str], bool] | None = None,
     ) -> None:
         """Watch `directory`; `accepts(path)` replaces the rule that hides `.` names."""
-        self._directory = directory
+        self.directory = directory
         self._selection = selection
         self._accepts = accepts
 
@@ -72,6 +72,22 @@ class FileMonitor:
     def remember_ms(self) -> int:
         """How long names are remembered."""
         return self._selection.remember_ms
+
+    @property
+    def began_ms(self) -> int:
+        """The time before which files are old."""
+        return self._selection.began_ms
+
+    def files_of_batches(self) -> Mapping[int, tuple[str, ...]]:
+        """Return the files of each remembered batch."""
+        return self._selection.files_of_batch
+
+    def restore(
+        self, began_ms: int, files_of_batch: Mapping[int, tuple[str, ...]]
+    ) -> None:
+        """Go on where a checkpoint was taken."""
+        self._selection.began_ms = began_ms
+        self._selection.restore(files_of_batch)
 
     def find(self, batch_ms: int) -> tuple[str, ...]:
         """Return the URIs of the batch's files; the same again when asked again."""
@@ -89,7 +105,7 @@ class FileMonitor:
         self._selection.forget(before_ms)
 
     def _list(self) -> list[FileInfo]:
-        storage, path = open_storage(self._directory)
+        storage, path = open_storage(self.directory)
         try:
             directories = glob(storage, path.rstrip("/") or "/")
             return [
@@ -103,7 +119,7 @@ class FileMonitor:
             # All or nothing: half a listing would be a batch nobody can explain.
             _log.warning(
                 "can't list a directory; the batch gets no files directory=%s error=%s",
-                self._directory,
+                self.directory,
                 error,
             )
             return []

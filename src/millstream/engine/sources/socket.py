@@ -38,6 +38,11 @@ class TcpReceiver(Receiver[Any]):
         self.port = port
         self._socket: socket.socket | None = None
 
+    @property
+    def identity(self) -> str:
+        """What it reads: where it connects to."""
+        return f"socket {self.host}:{self.port}"
+
     def read(self, connection: socket.socket) -> None:
         """Store what comes; return when the stream ends or `isStopped()`."""
         raise NotImplementedError

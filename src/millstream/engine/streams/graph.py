@@ -5,9 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from millstream.engine.base.errors import IllegalArgumentError, IllegalStateError
-from millstream.engine.streams.operators import OutputOperator
+from millstream.engine.base.errors import (
+    IllegalArgumentError,
+    IllegalStateError,
+    PySparkValueError,
+)
+from millstream.engine.streams.naming import in_order, name_operators
+from millstream.engine.streams.operators import Operator, OutputOperator
 from millstream.engine.streams.rdds import RddFactory
+from millstream.engine.streams.stateful import KeyedStateOperator
 
 if TYPE_CHECKING:
     from millstream.engine.streams.inputs import InputOperator
@@ -50,7 +56,33 @@ class DStreamGraph:
         self.zero_ms: int | None = None
         self.remember_ms: int | None = None
         self.closed_because: str | None = None
+        self.is_restored = False
         self._input_ids = itertools.count()
+        self.given_names: set[str] = set()
+
+    def name(self, operator: Operator, name: str) -> None:
+        """Call `operator` by `name`, whatever becomes of the program around it.
+
+        Raises:
+            PySparkValueError: Another stream has that name.
+        """
+        if name in self.given_names:
+            msg = f"two streams are named '{name}'"
+            raise PySparkValueError(msg, hint="give each stream a name of its own")
+        self.given_names.add(name)
+        operator.given_name = name
+
+    def names(self) -> dict[Operator, str]:
+        """Return the stable name of every stream that an output or input leads to."""
+        return name_operators(self.inputs, self.outputs)
+
+    def operators(self) -> list[Operator]:
+        """Return every stream, parents before children."""
+        return in_order(self.inputs, self.outputs)
+
+    def keyed_states(self) -> list[KeyedStateOperator]:
+        """Return the streams that keep state, parents before children."""
+        return [o for o in self.operators() if isinstance(o, KeyedStateOperator)]
 
     def check_may_grow(self) -> None:
         """Refuse new streams after start or stop.
@@ -58,6 +90,13 @@ class DStreamGraph:
         Raises:
             IllegalStateError: The context has started or stopped.
         """
+        if self.is_restored:
+            msg = "a stream can't be added to a context restored from a checkpoint"
+            raise IllegalStateError(
+                msg,
+                hint="build all streams inside the setup function of getOrCreate; to "
+                "change them, restart with getOrCreate(..., upgrade='apply')",
+            )
         if self.closed_because is not None:
             msg = (
                 "Adding new inputs, transformations, and output operations after "
@@ -70,6 +109,10 @@ class DStreamGraph:
     def next_input_id(self) -> int:
         """Return the id of the next input stream: 0, 1, 2, ..."""
         return next(self._input_ids)
+
+    def skip_input_ids(self, last: int) -> None:
+        """Let the next input's id come after `last`: those up to it are taken."""
+        self._input_ids = itertools.count(last + 1)
 
     def remember(self, duration_ms: int) -> None:
         """Keep every stream's RDDs for `duration_ms` at least; once only.
@@ -115,6 +158,16 @@ class DStreamGraph:
         for source in self.inputs:
             source.start()
 
+    def restart(self, zero_ms: int) -> None:
+        """Go on on the grid of before a restart; streams that are new join it."""
+        self.zero_ms = zero_ms
+        for output in self.outputs:
+            output.initialize(zero_ms)
+            output.remember(self.remember_ms)
+            output.validate()
+        for source in self.inputs:
+            source.start()
+
     def stop(self) -> None:
         """Stop the inputs."""
         for source in self.inputs:
@@ -132,14 +185,8 @@ class DStreamGraph:
 
     def clear_metadata(self, time_ms: int) -> None:
         """Forget what no batch after `time_ms` needs."""
-        waiting = list(self.outputs)
-        seen: set[int] = set()
-        while waiting:
-            operator = waiting.pop()
-            if id(operator) not in seen:
-                seen.add(id(operator))
-                operator.clear_metadata(time_ms)
-                waiting.extend(operator.parents)  # type: ignore[arg-type]
+        for operator in reversed(in_order((), self.outputs)):
+            operator.clear_metadata(time_ms)
 
     def max_input_remember_ms(self) -> int:
         """Return how far back any input's data may be needed."""

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from millstream.engine.base.errors import NotSerializableError
 from millstream.engine.streams.events import StreamInputInfo
 from millstream.engine.streams.operators import Operator
 
@@ -32,6 +33,23 @@ class InputOperator(Operator):
         self._has_warned = False
         self._infos: dict[int, StreamInputInfo] = {}
         graph.inputs.append(self)
+
+    @property
+    def identity(self) -> str:
+        """What it reads, in words that stay the same when the program changes."""
+        words = self.kind.removesuffix("InputDStream") or "Input"
+        return words[0].lower() + words[1:]
+
+    def position(self) -> Mapping[str, Any]:
+        """Return what must be known to read the remembered batches again; JSON-able."""
+        return {}
+
+    def restore_position(self, position: Mapping[str, Any]) -> None:
+        """Go on where another one of the same name was."""
+        del position
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_infos": {}}
 
     @property
     def name(self) -> str:
@@ -104,6 +122,10 @@ class QueueInput(InputOperator):
         self._to_rdd = to_rdd
         self._lock = threading.Lock()
 
+    def __reduce_ex__(self, _protocol: Any) -> tuple[Any, ...]:
+        # A queue is in memory: writing a checkpoint goes on, reading it can't.
+        return _refuse_queue, (self.call_site,)
+
     def push(self, item: Any) -> None:
         """Append an RDD or a list; for live queues."""
         with self._lock:
@@ -120,6 +142,16 @@ class QueueInput(InputOperator):
             return self.default if self.default is not None else self._to_rdd([])
         rdds = [self._to_rdd(item) for item in taken]
         return rdds[0] if self.one_at_a_time else self.graph.rdds.union(rdds)
+
+
+def _refuse_queue(call_site: str) -> Any:
+    msg = (
+        "queueStream doesn't support checkpointing. Please don't use queueStream when "
+        "checkpointing is enabled."
+    )
+    raise NotSerializableError(
+        msg, hint=f"the stream is made by {call_site}; use files or a receiver instead"
+    )
 
 
 class ConstantInput(InputOperator):
@@ -161,6 +193,26 @@ class FileInput(InputOperator):
         self.report(time_ms, 0, {"files": list(files), "Description": "\n".join(files)})
         return self._to_rdd(files)
 
+    @property
+    def identity(self) -> str:
+        """The directory."""
+        return f"files {self.monitor.directory}"
+
+    def position(self) -> Mapping[str, Any]:
+        """Return the files of each remembered batch."""
+        files = self.monitor.files_of_batches()
+        return {
+            "began_ms": self.monitor.began_ms,
+            "files": {str(time): list(uris) for time, uris in files.items()},
+        }
+
+    def restore_position(self, position: Mapping[str, Any]) -> None:
+        """Take over which files belong to which batch."""
+        self.monitor.restore(
+            position["began_ms"],
+            {int(time): tuple(uris) for time, uris in position["files"].items()},
+        )
+
     def clear_metadata(self, time_ms: int) -> None:
         """Forget RDDs, and the names of files that can't be seen again."""
         super().clear_metadata(time_ms)
@@ -184,11 +236,35 @@ class ReceiverInput(InputOperator):
     def compute(self, time_ms: int) -> Any:
         """Return an RDD of the batch's blocks, one partition each."""
         assert self.tracker is not None, "receivers start before the first batch"
-        blocks = self.tracker.blocks_of(time_ms, self.id)
-        self.report(time_ms, sum(block.record_count or 0 for block in blocks))
-        rdd = self.graph.rdds.from_blocks([block.block_id for block in blocks])
+        known = self.tracker.blocks_of(time_ms, self.id)
+        self.report(time_ms, sum(block.record_count or 0 for block in known))
+        blocks = [block for block in known if self.tracker.has_block(block)]
+        if len(blocks) < len(known):
+            _log.warning(
+                "received blocks are gone: their records are missing from the batch "
+                "batch=%d stream=%s blocks=%d records=%d; to keep them over a restart "
+                "set spark.streaming.receiver.writeAheadLog.enable=true",
+                time_ms,
+                self.name,
+                len(known) - len(blocks),
+                sum(b.record_count or 0 for b in known)
+                - sum(b.record_count or 0 for b in blocks),
+            )
+        rdd = self.graph.rdds.from_blocks(
+            [block.block_id for block in blocks],
+            [self.tracker.logged(self.id, block) for block in blocks],
+        )
         self._blocks[rdd.id()] = tuple(block.block_id for block in blocks)
         return rdd
+
+    @property
+    def identity(self) -> str:
+        """What the receiver says it reads, or its class."""
+        named = getattr(self.receiver, "identity", None)
+        return named if isinstance(named, str) else type(self.receiver).__name__
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "tracker": None, "_blocks": {}}
 
     def on_dropped(self, rdd: Any) -> None:
         """Delete the blocks of a batch that is forgotten."""

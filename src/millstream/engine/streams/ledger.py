@@ -11,6 +11,15 @@ from typing import Any, TypeAlias, assert_never
 
 
 @dataclass(frozen=True, slots=True)
+class LogPosition:
+    """Where a block's data is in the write-ahead log of its receiver."""
+
+    path: str
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
 class ReceivedBlock:
     """One stored block; `record_count` is None when nobody counted."""
 
@@ -18,6 +27,7 @@ class ReceivedBlock:
     block_id: str
     record_count: int | None
     metadata: Any = None
+    logged: LogPosition | None = None
 
     def __post_init__(self) -> None:
         if self.record_count is not None and self.record_count < 0:
@@ -60,6 +70,8 @@ class BlockLedger:
         default_factory=dict
     )
     last_closed_ms: int | None = None
+    known: set[str] = field(default_factory=set)
+    """The ids of all blocks that wait or are owned."""
 
     def close(self, batch_ms: int) -> BatchClosed | None:
         """Propose to close a batch over all that waits; None if it isn't a new one."""
@@ -73,13 +85,16 @@ class BlockLedger:
         return BatchesForgotten(tuple(t for t in self.batches if t < before_ms))
 
     def apply(self, event: LedgerEvent) -> None:
-        """Believe a fact."""
+        """Believe a fact. A block that is known already was told twice; once counts."""
         match event:
             case BlockReceived(block):
-                self.waiting.setdefault(block.stream_id, []).append(block)
+                if block.block_id not in self.known:
+                    self.known.add(block.block_id)
+                    self.waiting.setdefault(block.stream_id, []).append(block)
             case BatchClosed(batch_ms, blocks):
                 for stream_id, owned in blocks.items():
                     taken = {block.block_id for block in owned}
+                    self.known |= taken
                     self.waiting[stream_id] = [
                         block
                         for block in self.waiting.get(stream_id, [])
@@ -89,7 +104,8 @@ class BlockLedger:
                 self.last_closed_ms = batch_ms
             case BatchesForgotten(batches_ms):
                 for batch_ms in batches_ms:
-                    self.batches.pop(batch_ms, None)
+                    for owned in self.batches.pop(batch_ms, {}).values():
+                        self.known.difference_update(b.block_id for b in owned)
             case _:
                 assert_never(event)
 
@@ -109,3 +125,4 @@ class BlockLedger:
             owners += [b.block_id for blocks in owned.values() for b in blocks]
         assert len(owners) == len(set(owners)), "a block has two owners"
         assert set(owners) <= {b.block_id for b in known}, "a block came from nowhere"
+        assert set(owners) == self.known, "the ledger doesn't know its own blocks"

@@ -27,12 +27,15 @@ class Operator:
     """
 
     must_checkpoint = False
+    keeps_state = False
+    kind = "Operator"
 
     def __init__(
         self, graph: "DStreamGraph", parents: Sequence["Operator"], slide_ms: int
     ) -> None:
         """Join `graph`; produce an RDD every `slide_ms`."""
         self.graph = graph
+        self.given_name: str | None = None
         self.parents = tuple(parents)
         self.slide_ms = slide_ms
         self.call_site = user_call_site()
@@ -41,12 +44,23 @@ class Operator:
         self.remember_ms: int | None = None
         self.level = StorageLevel.NONE
         self.checkpoint_ms: int | None = None
+        self.checkpoint_files: dict[int, str] = {}
+        """Where RDDs were checkpointed, by time; what a restart begins from."""
         self._own_rdds: set[int] = set()
         graph.check_may_grow()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # For checkpoints: RDDs don't outlive the process.
+        return {**self.__dict__, "generated": {}, "_own_rdds": set()}
 
     def compute(self, time_ms: int) -> Any:
         """Return the RDD of the batch at `time_ms`, or None."""
         raise NotImplementedError
+
+    @property
+    def identity(self) -> str:
+        """What a stream without parents reads, for its name."""
+        return self.kind
 
     @property
     def parent_remember_ms(self) -> int | None:
@@ -194,20 +208,54 @@ class Operator:
         if not self.is_time_valid(time_ms):
             return None
         with on_behalf_of(self.call_site):
-            made = self.compute(time_ms)
+            made = self._restored(time_ms)
+            if made is None:
+                made = self.compute(time_ms)
         if made is None:
             return None
         if self.level != StorageLevel.NONE and not made.is_cached:
             made.persist(self.level)
             self._own_rdds.add(made.id())
         assert self.zero_ms is not None, "an initialized stream has a zero time"
-        if (
-            self.checkpoint_ms is not None
-            and (time_ms - self.zero_ms) % self.checkpoint_ms == 0
-        ):
-            made.checkpoint()
+        if self.is_checkpoint_time(time_ms) and time_ms not in self.checkpoint_files:
+            self.mark_for_checkpoint(made)
         self.generated[time_ms] = made
         return made
+
+    def is_checkpoint_time(self, time_ms: int) -> bool:
+        """Say whether the RDD of this batch is one that is checkpointed."""
+        assert self.zero_ms is not None, "an initialized stream has a zero time"
+        every = self.checkpoint_ms
+        return every is not None and (time_ms - self.zero_ms) % every == 0
+
+    def mark_for_checkpoint(self, rdd: Any) -> None:
+        """See to it that `rdd` outlives its lineage."""
+        rdd.checkpoint()
+
+    def _restored(self, time_ms: int) -> Any:
+        """Return the RDD that was checkpointed before a restart, if one was."""
+        uri = self.checkpoint_files.get(time_ms)
+        return None if uri is None else self.graph.rdds.from_checkpoint(uri)
+
+    def update_checkpoint_files(self) -> None:
+        """Note which of the remembered RDDs are in files now."""
+        if self.checkpoint_ms is None:
+            return
+        for time_ms, rdd in self.generated.items():
+            uri = rdd.getCheckpointFile()
+            if uri is not None:
+                self.checkpoint_files[time_ms] = uri
+
+    def clear_checkpoint_files(self, oldest_ms: int) -> list[str]:
+        """Forget files of RDDs before `oldest_ms` that a newer one makes useless."""
+        newest = max((t for t in self.checkpoint_files if t <= oldest_ms), default=None)
+        if newest is None:
+            return []
+        return [
+            self.checkpoint_files.pop(time_ms)
+            for time_ms in sorted(self.checkpoint_files)
+            if time_ms < newest
+        ]
 
     def slice(self, from_ms: int, to_ms: int) -> list[Any]:
         """Return the RDDs from one time to another, both included; both are floored.
@@ -262,6 +310,13 @@ class Operator:
 class TransformedOperator(Operator):
     """Whatever a function makes of the parents' RDDs, on the driver, every batch."""
 
+    what = "transform"
+
+    @property
+    def kind(self) -> str:  # type: ignore[override]
+        """What the plan of an upgrade calls it."""
+        return self.what
+
     def __init__(
         self,
         graph: "DStreamGraph",
@@ -296,6 +351,8 @@ class TransformedOperator(Operator):
 class UnionOperator(Operator):
     """The records of all parents; one that has no RDD counts as empty."""
 
+    kind = "union"
+
     def compute(self, time_ms: int) -> Any:
         """Return the union of what the parents have."""
         rdds = [parent.get_or_compute(time_ms) for parent in self.parents]
@@ -304,6 +361,11 @@ class UnionOperator(Operator):
 
 class OutputOperator(Operator):
     """An output operation: a function run on the driver for each batch's RDD."""
+
+    @property
+    def kind(self) -> str:  # type: ignore[override]
+        """What the plan of an upgrade calls it."""
+        return self.name
 
     def __init__(
         self,

@@ -8,6 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from millstream.engine.base.levels import StorageLevel
+from millstream.engine.durable.state_store import StateStore
+from millstream.engine.plan.nodes import SourcePartition
+from millstream.engine.plan.partitioners import Partitioner
 
 
 class BatchRdd(Protocol):
@@ -71,10 +74,52 @@ class RddFactory(Protocol):
         """Return an RDD without partitions."""
         ...
 
+    def empty_parts(self, place: Partitioner) -> Any:
+        """Return an RDD of empty partitions, placed by `place`."""
+        ...
+
     def union(self, rdds: Sequence[Any]) -> Any:
         """Return the records of all."""
         ...
 
-    def from_blocks(self, block_ids: Sequence[str]) -> Any:
-        """Return an RDD of received blocks."""
+    def from_blocks(
+        self, block_ids: Sequence[str], logged: Sequence[SourcePartition | None]
+    ) -> Any:
+        """Return an RDD of received blocks, read from the log where memory lost them."""
+        ...
+
+    def from_checkpoint(self, uri: str) -> Any:
+        """Return the RDD that was checkpointed in a directory."""
+        ...
+
+    def from_state(self, store: StateStore, version: int, place: Partitioner) -> Any:
+        """Return an RDD of the pairs of a committed version."""
+        ...
+
+    def unplaced(self, rdd: Any) -> Any:
+        """Return the same records, placed by nothing that is known."""
+        ...
+
+    def read_from_state(self, rdd: Any, store: StateStore, version: int) -> None:
+        """Let an RDD read a committed version, and forget what it was made from."""
+        ...
+
+    def with_state(self, before: Any, new: Any, kernel: Any, place: Partitioner) -> Any:
+        """Return what `kernel` makes of a batch's pairs; None stands for an empty batch."""
+        ...
+
+    def cut_state(self, rdd: Any, place: Partitioner) -> None:
+        """Let what `with_state` made forget the batch before."""
+        ...
+
+    def snapshots(self, mapped: Any, store: StateStore, version: int) -> Any:
+        """Return an RDD of the state as of the batch that made `mapped`."""
+        ...
+
+    def touch(self, rdd: Any, partitions: Sequence[int]) -> None:
+        """Compute some partitions, for what their tasks do besides."""
+        ...
+
+    def batch_time(self, time_ms: int) -> Any:
+        """Return a batch's time as functions get it."""
         ...

@@ -3,27 +3,37 @@
 import logging
 import threading
 import traceback
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from millstream.engine.base.clock import Clock, SystemClock, monotonic_s
 from millstream.engine.base.config import Settings
-from millstream.engine.base.errors import OutputOperationError, SparkError
+from millstream.engine.base.errors import (
+    MillstreamError,
+    OutputOperationError,
+    SparkError,
+)
 from millstream.engine.base.properties import LocalProperties
 from millstream.engine.base.threads import RecurringTimer, SerialLoop, ThreadPool
 from millstream.engine.base.time import pretty_duration
 from millstream.engine.jobs.driver import ALL_MARKED
 from millstream.engine.jobs.failures import strip_engine_frames
+from millstream.engine.streams.checkpointer import Checkpointer
 from millstream.engine.streams.collector import CollectorPauses
 from millstream.engine.streams.events import BatchInfo
 from millstream.engine.streams.graph import DStreamGraph, OutputJob
 from millstream.engine.streams.jobset import JobSet
 from millstream.engine.streams.listener_bus import ListenerBus
+from millstream.engine.streams.manifest import Manifest
+from millstream.engine.streams.rate_control import RateControl
+from millstream.engine.streams.recovery import plan_restart
 from millstream.engine.streams.tracker import ReceiverTracker
 
 _log = logging.getLogger(__name__)
 
 _SLOW_BATCHES = 3
+_FAILED_BATCHES_MAX = 100
 _POOL_STOP_S = 2.0
 _GRACEFUL_POOL_STOP_S = 3600.0
 BATCH_TIME = "spark.streaming.internal.batchTime"
@@ -43,6 +53,7 @@ class _Progress:
     completed_batches: int = 0
     received_records: int = 0
     processed_records: int = 0
+    held_back: int = 0
     slow_in_a_row: int = 0
     has_warned_slow: bool = False
 
@@ -63,8 +74,12 @@ class JobScheduler:
         tracker: ReceiverTracker,
         properties: LocalProperties,
         bus: ListenerBus,
+        make_checkpointer: Callable[[Callable[[BaseException], None]], Checkpointer],
+        rates: RateControl,
     ) -> None:
         """Prepare; nothing runs yet."""
+        self.checkpointer = make_checkpointer(self._report_loop_error)
+        self._rates = rates
         self.graph = graph
         self.clock = clock
         self.tracker = tracker
@@ -80,9 +95,13 @@ class JobScheduler:
         self._timer = RecurringTimer(
             clock, graph.batch_ms, self._on_tick, "millstream-timer"
         )
-        self._pool = ThreadPool(
-            settings.get_int("spark.streaming.concurrentJobs"), "millstream-job"
-        )
+        concurrent = settings.get_int("spark.streaming.concurrentJobs")
+        self._pool = ThreadPool(concurrent, "millstream-job")
+        waiting = settings.get_int("spark.millstream.waitingBatches.max")
+        self._pending_max = waiting + concurrent if waiting > 0 else None
+        # Batches whose time has come, while too many wait; the generator's thread only.
+        self._held: deque[tuple[int, bool]] = deque()
+        self._has_told_held = False
         self.changed = threading.Condition()
         self._progress = _Progress()
         self._is_stopped = False
@@ -90,16 +109,50 @@ class JobScheduler:
 
     # Life.
 
-    def start(self) -> None:
-        """Start receivers, then the grid of batches."""
+    def start(
+        self, open_states: Callable[[], None], restored: Manifest | None = None
+    ) -> None:
+        """Start receivers, then the grid of batches.
+
+        `open_states` is called when the zero time is known. With `restored` the grid of
+        that checkpoint goes on, after the batches that run again.
+        """
         self._saved = self._properties.snapshot()
         self._is_started = True
         self._loop.start()
+        self.checkpointer.start()
+        if restored is not None:
+            self.tracker.recover()
         self.tracker.start()
-        first_ms = self._timer.start_time_ms()
-        self.graph.start(first_ms - self.graph.batch_ms)
+        if restored is None:
+            first_ms = self._timer.start_time_ms()
+            self.graph.start(first_ms - self.graph.batch_ms)
+            open_states()
+        else:
+            self.graph.restart(restored.zero_ms)
+            open_states()
+            first_ms = self._run_again(restored)
         self.collector.start()
         self._timer.start(first_ms)
+
+    def _run_again(self, restored: Manifest) -> int:
+        """Generate what the checkpoint leaves undone; return the first new batch."""
+        plan = plan_restart(
+            restored.time_ms,
+            restored.pending_ms,
+            self.clock.now_ms(),
+            restored.zero_ms,
+            self.graph.batch_ms,
+        )
+        _log.info(
+            "restarted from a checkpoint checkpoint=%d batches_again=%d first_new=%d",
+            restored.time_ms,
+            len(plan.rerun_ms),
+            plan.first_ms,
+        )
+        for time_ms in plan.rerun_ms:
+            self._loop.post(self._due(time_ms, is_rerun=True))
+        return plan.first_ms
 
     def stop(self, *, is_graceful: bool) -> None:
         """Stop receivers, then generating, then the jobs.
@@ -117,6 +170,7 @@ class JobScheduler:
             self._timer.stop(interrupt=True)
         self._is_stopped = not is_graceful
         self._loop.stop()
+        self.checkpointer.stop()
         self.graph.stop()
         wait_s = _GRACEFUL_POOL_STOP_S if is_graceful else _POOL_STOP_S
         if is_graceful:
@@ -124,6 +178,8 @@ class JobScheduler:
         self._is_stopped = True
         if not self._pool.close(_POOL_STOP_S):
             _log.warning("jobs of a stopped stream still run")
+        self.tracker.close_logs()
+        self._rates.stop()
         self.collector.stop()
 
     def _stop_generating_gracefully(self) -> None:
@@ -156,9 +212,50 @@ class JobScheduler:
     # Generating.
 
     def _on_tick(self, time_ms: int) -> None:
-        self._loop.post(lambda: self.generate(time_ms))
+        self._loop.post(self._due(time_ms, is_rerun=False))
 
-    def generate(self, time_ms: int) -> None:
+    def _due(self, time_ms: int, *, is_rerun: bool) -> Callable[[], None]:
+        return lambda: self._on_due(time_ms, is_rerun=is_rerun)
+
+    def _on_due(self, time_ms: int, *, is_rerun: bool) -> None:
+        """Generate a batch, or hold it back while too many wait."""
+        if self._held or self._is_full():
+            self._held.append((time_ms, is_rerun))
+            self._hold_back()
+        else:
+            self.generate(time_ms, is_rerun=is_rerun)
+
+    def _is_full(self) -> bool:
+        with self.changed:
+            waiting = len(self._progress.pending)
+        return self._pending_max is not None and waiting >= self._pending_max
+
+    def _hold_back(self) -> None:
+        self.tracker.pause()
+        with self.changed:
+            self._progress.held_back = len(self._held)
+        if not self._has_told_held:
+            self._has_told_held = True
+            _log.warning(
+                "batches come faster than they are processed: %d wait, so receivers have "
+                "to. Use a longer batch duration or limit the input; "
+                "spark.millstream.waitingBatches.max=0 lets any number wait, as Spark does",
+                len(self.pending_ms),
+            )
+
+    def _release(self) -> None:
+        """Generate what was held back, as far as there is room again."""
+        if not self._held:
+            return
+        while self._held and not self._is_full() and not self._is_stopped:
+            time_ms, is_rerun = self._held.popleft()
+            self.generate(time_ms, is_rerun=is_rerun)
+        with self.changed:
+            self._progress.held_back = len(self._held)
+        if not self._held:
+            self.tracker.resume()
+
+    def generate(self, time_ms: int, *, is_rerun: bool = False) -> None:
         """Make and submit the jobs of one batch; on the generator's thread."""
         self._properties.install({**self._saved, ALL_MARKED: "true"})
         try:
@@ -168,15 +265,22 @@ class JobScheduler:
             strip_engine_frames(error)
             _log.error("error generating jobs batch=%d error=%s", time_ms, error)
             self._note_error(time_ms, error)
+            self.checkpointer.after_generating(time_ms, self._unfinished(time_ms))
             self._finish(time_ms)
             return
-        self._submit(time_ms, jobs)
+        self._submit(time_ms, jobs, is_rerun=is_rerun)
 
-    def _submit(self, time_ms: int, jobs: list[OutputJob]) -> None:
+    def _unfinished(self, *more_ms: int) -> list[int]:
+        """Return the batches that a restart must run again: pending and failed ones."""
+        with self.changed:
+            progress = self._progress
+            return sorted({*progress.pending, *progress.failed_ms, *more_ms})
+
+    def _submit(self, time_ms: int, jobs: list[OutputJob], *, is_rerun: bool) -> None:
         infos = {
             source.id: info
             for source in self.graph.inputs
-            if (info := source.info_of(time_ms)) is not None
+            if not is_rerun and (info := source.info_of(time_ms)) is not None
         }
         job_set = JobSet(time_ms, infos, self._wall.now_ms())
         numbered = [(job_set.add_job(job.name, job.description), job) for job in jobs]
@@ -186,9 +290,12 @@ class JobScheduler:
             return
         with self.changed:
             self._progress.pending[time_ms] = job_set
+            self._progress.failed_ms.discard(time_ms)
             self._progress.received_records += job_set.info().record_count
             for event in job_set.on_submitted():
                 self.bus.post(event)
+        # Before the jobs run: what they do must not come before it is known that they may.
+        self.checkpointer.after_generating(time_ms, self._unfinished())
         for output_id, job in numbered:
             self._pool.submit(self._work(job_set, output_id, job))
 
@@ -263,18 +370,69 @@ class JobScheduler:
             self._progress.processed_records += info.record_count
             if job_set.has_failed:
                 self._progress.failed_ms.add(job_set.batch_ms)
+                self._forget_old_failures()
+        self._rates.on_batch_completed(info)
         self._warn_when_slow(info)
         self._loop.post(lambda: self._after_batch(job_set.batch_ms))
 
+    def _forget_old_failures(self) -> None:
+        failed = self._progress.failed_ms
+        if len(failed) > _FAILED_BATCHES_MAX:
+            oldest = min(failed)
+            failed.discard(oldest)
+            _log.error(
+                "more than %d batches have failed: the oldest won't run again after a "
+                "restart batch=%d",
+                _FAILED_BATCHES_MAX,
+                oldest,
+            )
+
     def _after_batch(self, time_ms: int) -> None:
-        """Forget what is old; on the generator's thread, after the batch's last job."""
+        """Forget what is old, and make safe what is new; on the generator's thread."""
+        if not self.checkpointer.is_needed:
+            self._clear(time_ms)
+            self._clear_checkpoint_data(time_ms)
+        else:
+            try:
+                self.checkpointer.after_batch(
+                    time_ms,
+                    self._unfinished(),
+                    lambda is_safe: self._loop.post(
+                        lambda: self._on_safe(time_ms, is_safe=is_safe)
+                    ),
+                )
+            except Exception as error:
+                _log.error(
+                    "the state of a batch can't be kept batch=%d error=%s",
+                    time_ms,
+                    error,
+                )
+                self._note_error(time_ms, error)
+                self._clear_checkpoint_data(time_ms)
+            self._clear(time_ms)
+        self.collector.after_batch(len(self._progress.pending))
+        self._release()
+
+    def _clear(self, time_ms: int) -> None:
         if time_ms not in self._progress.failed_ms:
             self.graph.clear_metadata(time_ms)
-            before_ms = time_ms - self.graph.max_input_remember_ms()
-            self.tracker.forget(before_ms)
+
+    def _on_safe(self, time_ms: int, *, is_safe: bool) -> None:
+        """Forget what only a restart from before this batch would need."""
+        if is_safe:
+            self.checkpointer.after_commit(time_ms)
+        self._clear_checkpoint_data(time_ms)
+
+    def _clear_checkpoint_data(self, time_ms: int) -> None:
+        if time_ms not in self._progress.failed_ms:
+            oldest_ms = min((time_ms, *self._unfinished()))
+            before_ms = oldest_ms - self.graph.max_input_remember_ms()
+            try:
+                self.tracker.forget(before_ms)
+            except (MillstreamError, OSError) as error:
+                _log.warning("the log of blocks can't be cleaned error=%s", error)
             for source in self.graph.inputs:
                 source.forget_infos(before_ms)
-        self.collector.after_batch(len(self._progress.pending))
         self._finish(time_ms)
 
     def _finish(self, time_ms: int) -> None:
@@ -345,11 +503,18 @@ class JobScheduler:
                 "streaming.unprocessedBatches": len(progress.pending),
                 "streaming.waitingBatches": len(progress.pending) - len(running),
                 "streaming.runningBatches": len(running),
+                "millstream.heldBackBatches": progress.held_back,
             }
         for name, value in known.items():
             gauges[f"streaming.lastCompletedBatch_{name}"] = (
                 -1 if value is None else value
             )
+        written = self.checkpointer.statistics
+        gauges["millstream.checkpoint.written"] = written.written
+        gauges["millstream.checkpoint.failed"] = written.failed
+        gauges["millstream.checkpoint.lastCollectMs"] = written.last_collect_ms
+        gauges["millstream.checkpoint.lastWriteMs"] = written.last_write_ms
+        gauges["millstream.checkpoint.lastBytes"] = written.last_bytes
         gauges["millstream.gc.collections"] = self.collector.collections
         gauges["millstream.gc.lastPauseMs"] = self.collector.last_pause_ms
         gauges["millstream.gc.longestPauseMs"] = self.collector.longest_pause_ms

@@ -1,44 +1,214 @@
-"""Stateful: the state of every key, carried from batch to batch."""
+"""Stateful: the state of every key, carried from batch to batch and kept in a store."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from millstream.engine.base.levels import StorageLevel
+from millstream.engine.durable.state_store import StateStore, find_store
+from millstream.engine.durable.state_values import freeze_state
+from millstream.engine.plan.partitioners import Partitioner
 from millstream.engine.streams.operators import Operator
 
 if TYPE_CHECKING:
     from millstream.engine.streams.graph import DStreamGraph
 
 
-class StateOperator(Operator):
-    """The state RDD of updateStateByKey.
+@dataclass(frozen=True, slots=True)
+class StageChanges:
+    """How the kernel of a state update tells the store what changed. Picklable."""
 
-    `update(time, previous state or None, batch's pairs, is initial)` returns the next
-    state RDD.
+    token: int
+    version: int
+
+    def __call__(
+        self, partition: int, changed: Iterable[tuple[Any, Any]], gone: Iterable[Any]
+    ) -> None:
+        """Stage the pairs that changed and the keys that went."""
+        puts = {key: (freeze_state(state), self.version) for key, state in changed}
+        find_store(self.token).stage(self.version, partition, puts, gone)
+
+
+class KeyedStateOperator(Operator):
+    """A stream that carries a state for each key; the base of both kinds.
+
+    `generated` holds the RDDs of batches of which the state isn't yet in the store. A
+    batch that is asked for again after a restart begins from the version before it.
     """
 
     must_checkpoint = True
+    keeps_state = True
 
     def __init__(
         self,
         graph: "DStreamGraph",
         parent: Operator,
-        update: Callable[[int, Any, Any, bool], Any],
+        place: Partitioner,
         initial: Any = None,
     ) -> None:
         """Start from `initial`, an RDD of pairs, or from nothing."""
         super().__init__(graph, (parent,), parent.slide_ms)
         self.level = StorageLevel.MEMORY_ONLY
+        self.place = place
+        self.initial = initial
+        self.has_initial = initial is not None
+        self.store: StateStore | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The initial state is in the store from the start on.
+        return {**super().__getstate__(), "store": None, "initial": None}
+
+    @property
+    def states(self) -> StateStore:
+        """The store, which the start has opened."""
+        assert self.store is not None, "the store is opened before the first batch"
+        return self.store
+
+    def keep_initial(self) -> None:
+        """Put the initial state into the store, as the version before the first batch."""
+        if self.initial is None:
+            return
+        placed: dict[int, dict[Any, tuple[Any, int]]] = {}
+        first_ms = self.states.begin + self.slide_ms
+        for key, state in self.initial.collect():
+            part = placed.setdefault(self.place.partition_of(key), {})
+            part.setdefault(key, (freeze_state(state), first_ms))
+        for partition, puts in placed.items():
+            self.states.stage(self.states.begin, partition, puts, ())
+        self.states.commit(self.states.begin)
+
+    def before(self, time_ms: int) -> Any:
+        """Return the state RDD of the batch before, made or read; None if there is none.
+
+        After a restart that may be several batches back: those between are made first,
+        oldest first, so that no recursion gets deep.
+        """
+        previous = time_ms - self.slide_ms
+        made = self.generated.get(previous)
+        if made is not None:
+            return made
+        files = self.states.files
+        if files.has(previous):
+            return self.stored(previous)
+        known = [t for t in (*self.generated, *files.versions) if t < previous]
+        start = max(known, default=self.states.begin)
+        for missing in range(start + self.slide_ms, previous, self.slide_ms):
+            self.get_or_compute(missing)
+        made = self.get_or_compute(previous)
+        if made is None and files.has(self.states.begin):
+            return self.stored(self.states.begin)
+        return made
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether any batch had state: else there is the initial one at most."""
+        latest = self.states.files.latest
+        return bool(self.generated) or (
+            latest is not None and latest > self.states.begin
+        )
+
+    def stored(self, version: int) -> Any:
+        """Return the state RDD of a committed version; none of the first one's absence."""
+        return self.graph.rdds.from_state(self.states, version, self.place)
+
+    def mark_for_checkpoint(self, rdd: Any) -> None:
+        """Do nothing: every version goes into the store, which cuts the lineage."""
+
+    def uncommitted(self, up_to_ms: int) -> list[int]:
+        """Return the versions up to `up_to_ms` that have an RDD but aren't committed."""
+        files = self.states.files
+        return [t for t in sorted(self.generated) if t <= up_to_ms and not files.has(t)]
+
+    def stage_missing(self, version: int) -> None:
+        """Compute what no job of the batch has computed, for its changes."""
+        raise NotImplementedError
+
+    def after_commit(self, version: int) -> None:
+        """Cut the lineage of a version's RDD, which the store can read now."""
+
+
+class StateOperator(KeyedStateOperator):
+    """The state RDD of updateStateByKey.
+
+    `update(time, previous state or None, batch's pairs, stage)` returns the next state
+    RDD; its kernel calls `stage`, when there is one, with what changed.
+    """
+
+    kind = "updateStateByKey"
+
+    def __init__(
+        self,
+        graph: "DStreamGraph",
+        parent: Operator,
+        place: Partitioner,
+        update: Callable[[int, Any, Any, StageChanges | None], Any],
+        initial: Any = None,
+        *,
+        is_placed: bool = True,
+    ) -> None:
+        """Start from `initial`, an RDD of pairs, or from nothing.
+
+        Without `is_placed` keys aren't where `place` says: functions may change them.
+        """
+        super().__init__(graph, parent, place, initial)
         self._update = update
-        self._initial = initial
+        self.is_placed = is_placed
+        self.unchanged: set[int] = set()
+        """Batches that carried the state of the batch before over."""
+        self._whole: dict[Any, Any] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "unchanged": set(), "_whole": None}
 
     def compute(self, time_ms: int) -> Any:
         """Return the next state; the old one when the batch has no RDD at all."""
         (parent,) = self.parents
-        before = self.get_or_compute(time_ms - self.slide_ms)
+        before = self.before(time_ms)
         new = parent.get_or_compute(time_ms)
         if new is None:
+            if not self.has_begun:
+                return None
+            self.unchanged.add(time_ms)
             return before
-        if before is None:
-            return self._update(time_ms, self._initial, new, True)
-        return self._update(time_ms, before, new, False)
+        stage = StageChanges(self.states.token, time_ms) if self.is_placed else None
+        return self._update(time_ms, before, new, stage)
+
+    def stored(self, version: int) -> Any:
+        """Return the state RDD of a committed version; placed only where keys are."""
+        made = super().stored(version)
+        return made if self.is_placed else self.graph.rdds.unplaced(made)
+
+    def stage_missing(self, version: int) -> None:
+        """Compute what no job of the batch has computed, for its changes."""
+        if version in self.unchanged:
+            return
+        rdd = self.generated[version]
+        if self.is_placed:
+            self.graph.rdds.touch(rdd, self.states.missing(version))
+        else:
+            self._stage_whole(version, rdd)
+
+    def _stage_whole(self, version: int, rdd: Any) -> None:
+        # Its function may have moved keys between partitions: compare the whole.
+        if self._whole is None:
+            latest = self.states.files.latest
+            self._whole = {} if latest is None else dict(self.states.items(latest))
+        whole = dict(rdd.collect())
+        known = {key: freeze_state(state) for key, state in whole.items()}
+        before, self._whole = self._whole, known
+        puts = {
+            key: (state, version)
+            for key, state in known.items()
+            if key not in before
+            or type(before[key]) is not type(state)
+            or before[key] != state
+        }
+        gone = [key for key in before if key not in known]
+        self.states.stage(version, 0, puts, gone)
+
+    def after_commit(self, version: int) -> None:
+        """Let the RDD read from the store what memory no longer has."""
+        rdd = self.generated.get(version)
+        if rdd is not None and version not in self.unchanged:
+            self.graph.rdds.read_from_state(rdd, self.states, version)
+        self.unchanged = {t for t in self.unchanged if t in self.generated}

@@ -106,7 +106,7 @@ class ReducedWindowOperator(Operator):
         window, slide, step = self.window_ms, self.slide_ms, parent.slide_ms
         before = None
         if window >= _SLIDES_FOR_INVERSE * slide:
-            before = self.get_or_compute(time_ms - slide)
+            before = self._made(time_ms - slide)
         if before is None:
             rdds = parent.slice(time_ms - window + step, time_ms)
             return self._keep(self._reduce(rdds)) if rdds else None
@@ -116,3 +116,13 @@ class ReducedWindowOperator(Operator):
         if not entering:
             return rest
         return self._keep(self._reduce([rest, self._reduce(entering)]))
+
+    def _made(self, time_ms: int) -> Any:
+        """Return the window of a batch if it was made, or checkpointed before a restart.
+
+        It isn't computed: a chain of windows back to the last checkpoint could be long, and
+        reducing this window anew gives the same values.
+        """
+        if time_ms in self.generated or time_ms in self.checkpoint_files:
+            return self.get_or_compute(time_ms)
+        return None

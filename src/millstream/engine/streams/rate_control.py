@@ -1,0 +1,67 @@
+"""RateControl: how fast receivers may store, from how fast batches are processed."""
+
+import logging
+from collections.abc import Callable, Iterable
+
+from millstream.engine.base.config import Settings
+from millstream.engine.base.threads import SerialLoop
+from millstream.engine.ingest.pid import PidEstimator, make_estimator
+from millstream.engine.streams.events import BatchInfo
+
+_log = logging.getLogger(__name__)
+
+
+class RateControl:
+    """Asks an estimator after each batch, for each stream; off unless the conf says so."""
+
+    def __init__(
+        self,
+        stream_ids: Iterable[int],
+        settings: Settings,
+        batch_ms: int,
+        publish: Callable[[int, float], None],
+    ) -> None:
+        """Tell `publish(stream id, records a second)` of each new estimate.
+
+        Raises:
+            IllegalArgumentError: The estimator is unknown, or a parameter of it is wrong.
+        """
+        self._publish = publish
+        self._estimators: dict[int, PidEstimator] = {}
+        self.latest: dict[int, float] = {}
+        self._loop: SerialLoop | None = None
+        if settings.get_bool("spark.streaming.backpressure.enabled"):
+            self._estimators = {
+                each: make_estimator(settings, batch_ms) for each in stream_ids
+            }
+        if self._estimators:
+            # Of its own: publishing may wait, and batches must not.
+            self._loop = SerialLoop("millstream-rates", self._on_error)
+            self._loop.start()
+
+    def on_batch_completed(self, info: BatchInfo) -> None:
+        """Estimate anew; batches that ran again, without input infos, don't count."""
+        if self._loop is not None:
+            self._loop.post(lambda: self._estimate(info))
+
+    def _estimate(self, info: BatchInfo) -> None:
+        end_ms, took_ms = info.processing_end_ms, info.processing_delay_ms
+        waited_ms = info.scheduling_delay_ms
+        if end_ms is None or took_ms is None or waited_ms is None:
+            return
+        for stream_id, estimator in self._estimators.items():
+            given = info.inputs.get(stream_id)
+            if given is None:
+                continue
+            rate = estimator.compute(end_ms, given.record_count, took_ms, waited_ms)
+            if rate is not None:
+                self.latest[stream_id] = float(int(rate))
+                self._publish(stream_id, self.latest[stream_id])
+
+    def _on_error(self, error: BaseException) -> None:
+        _log.error("estimating a rate failed error=%s", error, exc_info=error)
+
+    def stop(self) -> None:
+        """End."""
+        if self._loop is not None:
+            self._loop.stop()
