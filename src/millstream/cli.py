@@ -1,22 +1,54 @@
-"""The command line: `millstream run`, `millstream demo`."""
+"""The command line: `millstream run`, `millstream demo`, `millstream checkpoint`."""
 
 import json
 import os  # noqa: TID251  Environment, exec.
 import runpy
 import sys
+from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import click
 
 from millstream.version import __version__
 
+if TYPE_CHECKING:
+    from millstream.planning import Answer, Request
+
 _INTERRUPTED = 130
+_Command = TypeVar("_Command", bound=Callable[..., object])
+
+
+def _program_options(command: _Command) -> _Command:
+    """Add the options that say how a program is run."""
+    for add in (
+        click.option(
+            "--py-files",
+            help="Modules to add to the import path: .py, .zip, .egg, with commas.",
+        ),
+        click.option(
+            "--conf",
+            "-c",
+            "settings",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="A setting.",
+        ),
+        click.option("--name", help="The application's name."),
+        click.option("--master", help="Where tasks run: local, local[N] or local[*]."),
+    ):
+        command = add(command)
+    return command
 
 
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Examples:\n\n  millstream demo\n\n  millstream run wordcount.py localhost 9999",
+    epilog=(
+        "Examples:\n\n  millstream demo\n\n"
+        "  millstream run wordcount.py localhost 9999\n\n"
+        "  millstream checkpoint show /data/checkpoint"
+    ),
 )
 @click.version_option(
     __version__, prog_name="millstream", message="%(prog)s (API of Spark %(version)s)"
@@ -34,15 +66,7 @@ def main() -> None:
         "  millstream run --engine pyspark app.py     (the same program on real PySpark)"
     ),
 )
-@click.option("--master", help="Where tasks run: local, local[N] or local[*].")
-@click.option("--name", help="The application's name.")
-@click.option(
-    "--conf", "-c", "settings", multiple=True, metavar="KEY=VALUE", help="A setting."
-)
-@click.option(
-    "--py-files",
-    help="Modules to add to the import path: .py, .zip, .egg, with commas.",
-)
+@_program_options
 @click.option(
     "--engine",
     type=click.Choice(["millstream", "pyspark"]),
@@ -69,20 +93,25 @@ def run(
     set already, so that sets of strings have one order in every run.
     """
     conf = _conf_of(master, name, settings, py_files)
+    _give_conf(conf)
+    if engine == "pyspark":
+        _run_on_pyspark(program, args, conf)
+    _fix_hash_seed("run", program, *args)
+    sys.exit(_run_program(program, args))
+
+
+def _give_conf(conf: dict[str, str]) -> None:
     os.environ["MILLSTREAM_CONF"] = json.dumps(
         {**json.loads(os.environ.get("MILLSTREAM_CONF", "{}")), **conf}
     )
-    if engine == "pyspark":
-        _run_on_pyspark(program, args, conf)
+
+
+def _fix_hash_seed(*arguments: str) -> None:
+    """Begin again with PYTHONHASHSEED=0, unless it is set."""
     if "PYTHONHASHSEED" not in os.environ:
         os.environ["PYTHONHASHSEED"] = "0"
-        arguments = [sys.executable, *_interpreter_flags(), "-m", "millstream"]
-        os.execv(sys.executable, [*arguments, "run", program, *args])  # noqa: S606
-    from millstream import compat  # noqa: PLC0415
-
-    compat.install()
-    compat.install_for_children()
-    sys.exit(_run_program(program, args))
+        command = [sys.executable, *_interpreter_flags(), "-m", "millstream"]
+        os.execv(sys.executable, [*command, *arguments])  # noqa: S606
 
 
 def _interpreter_flags() -> list[str]:
@@ -112,6 +141,10 @@ def _conf_of(
 
 def _run_program(program: str, args: tuple[str, ...]) -> int:
     """Run a file as `__main__` and return the exit code it asked for."""
+    from millstream import compat  # noqa: PLC0415
+
+    compat.install()
+    compat.install_for_children()
     sys.argv = [program, *args]
     sys.path[0] = str(Path(program).resolve().parent)
     try:
@@ -165,3 +198,128 @@ def demo(*, seconds: float, rate: int) -> None:
     from millstream.demo.wordcount import run_demo  # noqa: PLC0415
 
     sys.exit(run_demo(seconds, rate))
+
+
+@main.group(
+    epilog=(
+        "Examples:\n\n  millstream checkpoint show /data/checkpoint\n\n"
+        "  millstream checkpoint plan /data/checkpoint wordcount.py localhost 9999"
+    ),
+)
+def checkpoint() -> None:
+    """Look into a checkpoint directory, or plan an upgrade from it."""
+
+
+@checkpoint.command(
+    epilog=(
+        "Examples:\n\n  millstream checkpoint show /data/checkpoint\n\n"
+        "  millstream checkpoint show --json s3://bucket/checkpoint"
+    ),
+)
+@click.option("--json", "is_json", is_flag=True, help="Print everything as JSON.")
+@click.argument("directory", metavar="DIR")
+def show(*, directory: str, is_json: bool) -> None:
+    """Print what the newest valid checkpoint in DIR holds.
+
+    Batches, sources with their positions, streams with their stable names, state sizes,
+    settings, and which files of the directory are damaged. The program's functions aren't
+    unpickled: nothing of it runs.
+    """
+    from millstream import checkpoint_commands as commands  # noqa: PLC0415
+    from millstream.engine.base.errors import MillstreamError  # noqa: PLC0415
+
+    try:
+        told = commands.report(directory)
+    except (MillstreamError, OSError) as error:
+        raise click.ClickException(_in_words(error)) from error
+    click.echo(commands.as_json(told) if is_json else commands.as_text(told))
+
+
+def _in_words(error: BaseException) -> str:
+    return "\n".join([str(error), *getattr(error, "__notes__", ())])
+
+
+class _NoPlanError(click.ClickException):
+    exit_code = 2
+
+
+@checkpoint.command(
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    epilog=(
+        "Examples:\n\n  millstream checkpoint plan /data/checkpoint app.py\n\n"
+        "  millstream checkpoint plan --allow-drop old-counts /data/checkpoint app.py a b"
+    ),
+)
+@_program_options
+@click.option(
+    "--allow-drop",
+    multiple=True,
+    metavar="NAME",
+    help="A stream whose state may be dropped, as allow_drop of getOrCreate says it.",
+)
+@click.argument("directory", metavar="DIR")
+@click.argument("program", type=click.Path(exists=True, dir_okay=False))
+@click.argument("args", nargs=-1, type=click.UNPROCESSED)
+def plan(
+    *,
+    master: str | None,
+    name: str | None,
+    settings: tuple[str, ...],
+    py_files: str | None,
+    allow_drop: tuple[str, ...],
+    directory: str,
+    program: str,
+    args: tuple[str, ...],
+) -> None:
+    """Print what PROGRAM would take over from the checkpoint in DIR; nothing starts.
+
+    The program runs, with ARGS, up to its getOrCreate with DIR: its streams are built and
+    matched by name with those of the checkpoint, and then it ends. What it prints goes to
+    the standard error. Nothing in DIR changes.
+
+    Exits with 0 when `upgrade="apply"` would go on without dropping state that isn't in
+    allow_drop, with 1 when it wouldn't, with 2 when there is no plan.
+    """
+    from millstream.planning import Request  # noqa: PLC0415
+
+    _give_conf(_conf_of(master, name, settings, py_files))
+    allowed = [word for each in allow_drop for word in ("--allow-drop", each)]
+    _fix_hash_seed("checkpoint", "plan", *allowed, directory, program, *args)
+    _check_directory(directory)
+    answer = _ask(Request(directory, allow_drop), program, args)
+    click.echo(answer.text)
+    sys.exit(0 if answer.can_apply else 1)
+
+
+def _check_directory(directory: str) -> None:
+    from millstream import checkpoint_commands as commands  # noqa: PLC0415
+    from millstream.engine.base.errors import MillstreamError  # noqa: PLC0415
+
+    try:
+        commands.report(directory)
+    except (MillstreamError, OSError) as error:
+        raise _NoPlanError(_in_words(error)) from error
+
+
+def _ask(request: "Request", program: str, args: tuple[str, ...]) -> "Answer":
+    """Run a program until it has answered."""
+    from millstream.context import SparkContext  # noqa: PLC0415
+    from millstream.planning import asking  # noqa: PLC0415
+
+    code: object
+    try:
+        with asking(request), redirect_stdout(sys.stderr):
+            code = _run_program(program, args)
+    except SystemExit as ended:
+        code = ended.code
+    left = SparkContext._active_spark_context
+    if left is not None:
+        left.stop()
+    if request.answer is not None:
+        return request.answer
+    msg = f"{program} never called getOrCreate with '{request.directory}'"
+    if request.strayed:
+        msg += f": {'; '.join(request.strayed)}"
+    elif code not in (None, 0):
+        msg += f": it ended with exit code {code} before"
+    raise _NoPlanError(msg)

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, TypeVar
 
 from millstream import files as spark_files
+from millstream import planning
 from millstream.accumulators import (
     COMPLEX_ACCUMULATOR_PARAM,
     FLOAT_ACCUMULATOR_PARAM,
@@ -133,6 +134,7 @@ class SparkContext:
             )
         self._broadcasts: weakref.WeakSet[Broadcast[Any]] = weakref.WeakSet()
         self._python_includes: list[str] = []
+        self._before_stop: Callable[[], None] = lambda: None
         self._added: dict[str, list[str]] = {"files": [], "archives": []}
         self._temp_dir = str(self._driver.local_dir)
         spark_files.root_directory = str(self._driver.local_dir / "files")
@@ -211,6 +213,7 @@ class SparkContext:
 
     def stop(self) -> None:
         """Cancel jobs, drop everything that was kept. Idempotent."""
+        self._before_stop()
         with SparkContext._lock:
             if self._driver.is_profiling:
                 self._dump_profiles_at_stop()
@@ -625,6 +628,9 @@ class SparkContext:
         """Write RDD checkpoints to a new directory below `dirName`."""
         import uuid  # noqa: PLC0415  Only here.
 
+        if planning.is_planning():
+            # Gone with the context.
+            dirName = spark_files.SparkFiles.getRootDirectory()  # noqa: N806
         storage, path = open_storage(dirName)
         made = f"{path.rstrip('/')}/{uuid.uuid4()}"  # noqa: TID251  A name nobody has.
         storage.make_dirs(made)

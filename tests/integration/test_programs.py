@@ -103,6 +103,21 @@ def test_windowed_wordcount(port: int, tmp_path: Path) -> None:
     )
 
 
+def test_reliable_receiver(port: int, tmp_path: Path) -> None:
+    """Totals of lines that were logged before they were acknowledged."""
+    lines = lines_until(
+        ["('hello', "], "reliable_receiver.py", "127.0.0.1", str(port), str(tmp_path)
+    )
+
+    assert "-" * 43 in lines
+    assert list((tmp_path / "receivedData" / "0").iterdir())
+
+
+def test_async_receiver(port: int) -> None:
+    """Counts of what a coroutine has received."""
+    lines_until(["('hello', "], "async_receiver.py", "127.0.0.1", str(port))
+
+
 def test_directory_wordcount(tmp_path: Path) -> None:
     """A file moved into the directory is counted."""
     made = threading.Event()

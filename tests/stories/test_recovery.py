@@ -10,6 +10,7 @@ import pytest
 
 from millstream import SparkContext
 from millstream.engine.base.errors import (
+    DurabilityError,
     IllegalStateError,
     NotSerializableError,
     SparkError,
@@ -168,6 +169,30 @@ def test_the_state_is_in_the_checkpoint_before_the_batch_counts_as_done(
         assert h.output("state").times_ms[4] == 3000
 
 
+@pytest.mark.parametrize("damage", ["cut", "missing"])
+def test_a_checkpoint_whose_state_is_damaged_gives_way_to_an_older_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    """Seen before anything runs; the log names the file."""
+    with StreamHarness(checkpoint=str(tmp_path), setup=counting) as h:
+        h.run(6)
+        h.crash()
+        # A restart makes the state of the checkpointed batch again: not the newest one.
+        (delta,) = tmp_path.glob("state/*/delta-4000-*.arrow")
+        if damage == "cut":
+            delta.write_bytes(delta.read_bytes()[:-1])
+        else:
+            delta.unlink()
+        with caplog.at_level(logging.WARNING):
+            h.restart()
+        h.run(1)
+
+        assert h.output("state").times_ms[6] == 4000
+        assert by_time(h, "state")[7000] == [("a", 3), ("b", 3), ("c", 1)]
+        assert "trying an older one" in caplog.text
+        assert delta.name in caplog.text
+
+
 def make(directory: str) -> StreamingContext:
     """Return a context of its own SparkContext; for getOrCreate."""
     ssc = StreamingContext(SparkContext("local[1]", "made"), 1)
@@ -271,3 +296,57 @@ def test_streams_added_to_a_restored_context_are_refused_by_name(
         h.restart()
         with pytest.raises(IllegalStateError, match="restored from a checkpoint"):
             h.stream([[1]])
+
+
+def test_a_crash_before_the_first_batch_loses_no_beginning(tmp_path: Path) -> None:
+    """The first checkpoint is written before anything can come in."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    calls = []
+
+    def setup(h: StreamHarness) -> None:
+        calls.append(1)
+        h.collect(h.ssc.textFileStream(str(folder)), "lines")
+
+    with StreamHarness(checkpoint=str(tmp_path / "c"), setup=setup) as h:
+        h.ssc.start()
+        (folder / "a").write_text("early\n")
+        os.utime(folder / "a", (0.5, 0.5))
+        h.crash()
+        h.clock.advance(0.7)
+        h.restart()
+        h.run(1)
+
+        assert len(calls) == 1
+        assert h.output("lines").times_ms == [1000]
+        assert h.output("lines").records == [["early"]]
+
+
+def test_a_directory_that_cannot_be_written_stops_the_start(tmp_path: Path) -> None:
+    """With an error that names it, instead of a stream that would lose everything."""
+    with StreamHarness(checkpoint=str(tmp_path / "c")) as h:
+        h.collect(h.stream([[1]]))
+        (tmp_path / "c" / "checkpoint-0").mkdir()  # A file can't be put there.
+        with pytest.raises(DurabilityError, match="first checkpoint can't be written"):
+            h.run(1)
+        assert h.ssc.getState().value == "STOPPED"
+
+
+def test_files_of_a_batch_are_on_disk_before_its_outputs_run(tmp_path: Path) -> None:
+    """Else a crash could give the batch other files when it runs again."""
+    folder, checkpoint = tmp_path / "in", tmp_path / "c"
+    folder.mkdir()
+    seen = tmp_path / "seen"
+
+    def look(rdd: Any) -> None:
+        files = checkpoint.glob("checkpoint-1000*")
+        known = any(b"in/a" in each.read_bytes() for each in files)
+        seen.write_text(f"{rdd.count()} {known}")
+
+    with StreamHarness(checkpoint=str(checkpoint)) as h:
+        h.ssc.textFileStream(str(folder)).foreachRDD(look)
+        (folder / "a").write_text("early\n")
+        os.utime(folder / "a", (0.5, 0.5))
+        h.run(1)
+
+    assert seen.read_text() == "1 True"

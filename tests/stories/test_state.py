@@ -52,6 +52,28 @@ def test_one_call_a_record_in_order(checkpoint: str) -> None:
         ]
 
 
+def test_a_key_may_have_any_number_of_records(checkpoint: str) -> None:
+    """Each sees what the one before left, also removed, however long ago that was."""
+
+    def keep(key: str, value: int, state: State) -> int:
+        if value:
+            state.update((state.getOption() or 0) + value)
+        elif state.exists():
+            state.remove()
+        return state.getOption() or 0
+
+    with StreamHarness(checkpoint=checkpoint) as h:
+        others = [(n, 1) for n in range(2000)]
+        records = [("a", 1), *others, ("a", 1), ("a", 0), *others, ("a", 5)]
+        spec = StateSpec.function(keep).numPartitions(1)
+        mapped = h.stream([records], 1).mapWithState(spec)
+        out = h.collect(mapped.named("s"))
+        h.run(1)
+        assert out.records == [[1, *[1] * 2000, 2, 0, *[2] * 2000, 5]]
+        found = dict(h.ssc.state("s").items())
+        assert found == {"a": 5} | {n: 2 for n, _ in others}
+
+
 def test_the_four_argument_form_may_emit_nothing(checkpoint: str) -> None:
     """Time first; None is no record. What the three-argument form returns always is."""
     times = []
@@ -240,6 +262,168 @@ def test_reading_from_outside(checkpoint: str) -> None:
             h.ssc.state("nope")
 
 
+def test_arrow_has_the_types_of_keys_and_states(checkpoint: str) -> None:
+    """Plain ones as columns of their types, others as Arrow finds; else an error says so."""
+    import pyarrow as pa
+
+    def summed(script: list[Any], step: Any) -> Any:
+        with StreamHarness(checkpoint=f"{checkpoint}{len(script)}{step}") as h:
+            h.collect(h.stream(script).updateStateByKey(step).named("s"))
+            h._start()
+            assert h.ssc.state("s").to_arrow().num_rows == 0
+            h.run(len(script))
+            return h.ssc.state("s").to_arrow()
+
+    table = summed([[("a", 1)], [("b", 2)]], lambda v, s: sum(v) + (s or 0))
+    assert table.schema.field("state").type == pa.int64()
+    assert dict(zip(*table.to_pydict().values(), strict=True)) == {"a": 1, "b": 2}
+    table = summed([[("a", 1)], [("b", 2)], []], lambda v, s: [*(s or []), *v])
+    assert table.schema.field("state").type == pa.list_(pa.int64())
+    assert table.sort_by("key").to_pydict()["state"] == [[1], [2]]
+    with pytest.raises(PySparkTypeError, match="the states are of no type that Arrow"):
+        summed([[("a", 1)], [("b", "x")]], lambda v, s: (s or v)[0:1])
+
+
+def test_state_over_its_memory_gives_the_same_results(tmp_path: Path) -> None:
+    """In files, with timeouts and snapshots, over a crash: as if it were in memory."""
+    seen = []
+    for memory in ("1k", "1g"):
+
+        def setup(h: StreamHarness) -> None:
+            pairs = h.stream(
+                [[(n % 97, n) for n in range(b * 50, b * 80)] for b in range(9)]
+            )
+            spec = StateSpec.function(count).timeout(2, exact=True).numPartitions(2)
+            mapped = pairs.mapWithState(spec)
+            h.collect(mapped.named("s"), "mapped")
+            h.collect(mapped.stateSnapshots(), "snapshots")
+
+        conf = {"spark.millstream.state.memory": memory}
+        directory = str(tmp_path / memory)
+        with StreamHarness(checkpoint=directory, setup=setup, conf=conf) as h:
+            for _ in range(2):
+                h.run(6)
+                gauges = h.ssc.metrics()
+                assert gauges["millstream.state.partitions"] == 2
+                spilled = gauges["millstream.state.spilledPartitions"]
+                assert spilled == (2 if memory == "1k" else 0)
+                h.crash()
+                h.restart()
+            h.run(1)
+            state = sorted(h.ssc.state("s").items())
+            seen.append((outputs(h, "mapped"), outputs(h, "snapshots"), state))
+    assert seen[0] == seen[1]
+
+
+def test_updated_state_larger_than_memory_is_read_from_its_files(
+    tmp_path: Path,
+) -> None:
+    """No partition of it ever fits; a batch reads what the batch before has committed."""
+
+    def setup(h: StreamHarness) -> None:
+        pairs = h.stream([[(key, 1) for key in range(b, 60)] for b in range(8)])
+        counts = pairs.updateStateByKey(lambda v, s: sum(v) + (s or 0), 3).named("c")
+        h.collect(counts, "counts")
+
+    conf = {"spark.millstream.memory": "1b"}
+    with StreamHarness(checkpoint=str(tmp_path), setup=setup, conf=conf) as h:
+        h.run(4)
+        assert h.sc._driver.blocks.statistics().memory_blocks == 0
+        h.crash()
+        h.restart()
+        h.run(4)
+        expected = [(key, min(key + 1, 8)) for key in range(60)]
+        assert sorted(h.ssc.state("c").items()) == expected
+        assert sorted(outputs(h, "counts")[8]) == expected
+
+
+def test_windows_over_mapped_records_read_old_batches_again(tmp_path: Path) -> None:
+    """With no memory for them they are mapped again, each from the state it began with."""
+    seen = []
+    for memory in ("1b", "1g"):
+
+        def setup(h: StreamHarness) -> None:
+            pairs = h.stream([[("a", 1), ("b", b)] for b in range(9)])
+            mapped = pairs.mapWithState(StateSpec.function(count).numPartitions(2))
+            h.collect(mapped.window(4, 2), "window")
+            h.collect(mapped.stateSnapshots().window(3, 1), "snapshots")
+
+        conf = {"spark.millstream.memory": memory}
+        directory = str(tmp_path / memory)
+        with StreamHarness(checkpoint=directory, setup=setup, conf=conf) as h:
+            h.run(6)
+            h.crash()
+            h.restart()
+            h.run(3)
+            seen.append((outputs(h, "window"), outputs(h, "snapshots")))
+    assert seen[0] == seen[1]
+    assert seen[0][0][8] == sorted(
+        [*(("a", n) for n in range(5, 9)), ("b", 10), ("b", 15), ("b", 21), ("b", 28)]
+    )
+
+
+def test_a_batch_whose_output_fails_counts_once(checkpoint: str) -> None:
+    """Its records are in the state; mapping them again for another output adds nothing."""
+    failing = [2000]
+
+    def fail_once(time: Any, rdd: Any) -> None:
+        rdd.take(1)
+        if failing and rdd.count() and str(time).endswith(":02"):
+            failing.pop()
+            msg = "the database is away"
+            raise OSError(msg)
+
+    with StreamHarness(
+        checkpoint=checkpoint, conf={"spark.millstream.memory": "1b"}
+    ) as h:
+        pairs = h.stream([[("a", 1), ("b", 1)]] * 4)
+        spec = StateSpec.function(count).numPartitions(2)
+        mapped = pairs.mapWithState(spec).named("s")
+        mapped.foreachRDD(fail_once)
+        mapped.foreachRDD(lambda rdd: rdd.take(1))
+        h.run(1)
+        with pytest.raises(MillstreamError, match="the database is away"):
+            h.run(1)
+        assert dict(h.ssc.state("s").items()) == {"a": 2, "b": 2}
+        h.run(2)
+        assert dict(h.ssc.state("s").items()) == {"a": 4, "b": 4}
+
+
+def test_outputs_that_run_at_once_map_each_record_once(checkpoint: str) -> None:
+    """Nothing is cached, so each of them maps the batch anew: all see the same state."""
+    conf = {"spark.millstream.memory": "1b", "spark.streaming.concurrentJobs": "4"}
+    with StreamHarness(checkpoint=checkpoint, conf=conf, master="local[4]") as h:
+        script = [[(n % 600, 1) for n in range(1200)] for _ in range(6)]
+        spec = StateSpec.function(count).numPartitions(2)
+        mapped = h.stream(script, 4).mapWithState(spec)
+        outs = [h.collect(mapped.map(lambda pair: pair)) for _ in range(3)]
+        outs.append(h.collect(mapped.named("s")))
+        snapshots = h.collect(mapped.stateSnapshots())
+        h.run(6)
+
+        for batch in range(6):
+            expected = sorted((n, 2 * batch + i) for n in range(600) for i in (1, 2))
+            assert all(sorted(out.records[batch]) == expected for out in outs)
+            assert dict(snapshots.records[batch]) == dict.fromkeys(
+                range(600), 2 * batch + 2
+            )
+        assert dict(h.ssc.state("s").items()) == dict.fromkeys(range(600), 12)
+
+
+def test_none_is_a_key_and_a_list_is_none(checkpoint: str) -> None:
+    """What has no hash is refused by name, whether or not keys are moved around."""
+    for partitions in (1, 2):
+        with StreamHarness(checkpoint=f"{checkpoint}{partitions}") as h:
+            pairs = h.stream([[(None, 1), (None, 2)], [((1, None), 1), (["x"], 2)]], 1)
+            spec = StateSpec.function(count).numPartitions(partitions)
+            h.collect(pairs.mapWithState(spec).named("s"))
+            h.run(1)
+            assert list(h.ssc.state("s").items()) == [(None, 3)]
+            assert h.ssc.state("s").get(None) == 3
+            with pytest.raises(MillstreamError, match=r"mapWithState[^$]*\['x'\]"):
+                h.run(1)
+
+
 def test_every_partition_is_kept_though_an_output_reads_only_some(
     tmp_path: Path,
 ) -> None:
@@ -283,6 +467,52 @@ def test_the_other_forms_survive_too(form: StateFunction, tmp_path: Path) -> Non
         assert dict(h.ssc.state("s").items()) == {1: 3, 2: 1, 3: 1}
 
 
+def test_keys_that_functions_may_change_have_one_state_each(tmp_path: Path) -> None:
+    """The iterator form has no place for its keys: not for initial ones either."""
+
+    def iterated(rows: Any) -> Any:
+        return ((key, sum(new) + (old or 0)) for key, new, old in rows)
+
+    def setup(h: StreamHarness) -> None:
+        pairs = h.stream([[(11, 1)], [(12, 2), (3, 1)], [(1, 5)]])
+        initial = [(n, 100) for n in range(1, 5)]
+        stream = pairs.updateStateByKey(
+            iterated, 3, initialRDD=initial, form=StateFunction.ITERATOR
+        )
+        h.collect(stream.named("s"), "s")
+
+    with StreamHarness(checkpoint=str(tmp_path), setup=setup) as h:
+        h.run(2)
+        h.crash()
+        h.restart()
+        h.run(1)
+        expected = {1: 105, 2: 100, 3: 101, 4: 100, 11: 1, 12: 2}
+        reader = h.ssc.state("s")
+        assert sorted(reader.items()) == sorted(expected.items())
+        assert {key: reader.get(key) for key in expected} == expected
+        assert outputs(h, "s")[3] == sorted(expected.items(), key=repr)
+
+
+def test_a_batch_that_waits_for_its_commit_is_compared_once(checkpoint: str) -> None:
+    """The next batch finds it uncommitted still, and leaves its changes alone."""
+
+    def iterated(rows: Any) -> Any:
+        return ((key, sum(new) + (old or 0)) for key, new, old in rows)
+
+    with StreamHarness(checkpoint=checkpoint) as h:
+        pairs = h.stream([[("a", 1)], [("a", 1), ("b", 1)]])
+        stream = pairs.updateStateByKey(iterated, 2, form=StateFunction.ITERATOR)
+        h.collect(stream.named("s"))
+        h.run(1)
+        operator: Any = stream._operator
+        operator.get_or_compute(2000)
+        operator.stage_missing(2000)
+        operator.stage_missing(2000)
+        operator.states.commit(2000)
+
+        assert dict(h.ssc.state("s").items()) == {"a": 2, "b": 1}
+
+
 batches = st.lists(
     st.one_of(
         st.none(),
@@ -294,12 +524,18 @@ batches = st.lists(
 
 
 @settings(max_examples=30, suppress_health_check=list(HealthCheck), deadline=None)
-@given(batches, st.sets(st.integers(1, 9)), st.sampled_from([None, 1, 2, 3]))
+@given(
+    batches,
+    st.sets(st.integers(1, 9)),
+    st.sampled_from([None, 1, 2, 3]),
+    st.sampled_from(["1b", "400b", "1g"]),
+)
 def test_any_crashes_leave_the_same_state(
     tmp_path_factory: pytest.TempPathFactory,
     script: list[list[tuple[int, int]] | None],
     crashes: set[int],
     idle: int | None,
+    memory: str,
 ) -> None:
     """Both kinds of state equal a plain fold, whenever the driver was killed."""
 
@@ -352,7 +588,8 @@ def test_any_crashes_leave_the_same_state(
         return {k: v for k, (v, _) in mapped.items()}, updated
 
     directory = str(tmp_path_factory.mktemp("state"))
-    with StreamHarness(checkpoint=directory, setup=setup) as h:
+    conf = {"spark.millstream.state.memory": memory}
+    with StreamHarness(checkpoint=directory, setup=setup, conf=conf) as h:
         for number in range(1, len(script) + 1):
             h.run(1)
             state = [dict(h.ssc.state(name).items()) for name in ("mapped", "updated")]

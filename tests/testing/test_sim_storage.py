@@ -306,3 +306,43 @@ def test_every_failure_is_met_once() -> None:
 
     assert len(list(at_every_failure(scenario))) == 4
     assert len(met) == 3
+
+
+def test_what_was_written_can_be_made_safe_later() -> None:
+    """Before that a power failure may take it back, also after a kill that didn't."""
+    disk = SimStorage(random=Random(5))
+    with disk.append("/a") as out:
+        out.write(b"0123456789")
+    killed = disk.after_crash(loses_power=False)
+
+    def length(of: SimStorage) -> int:
+        with of.open_input("/a") as source:
+            return len(source.read())
+
+    assert length(killed) == 10
+    assert min(length(killed.after_crash()) for _ in range(20)) < 10
+    killed.sync("/a")
+    assert {length(killed.after_crash()) for _ in range(20)} == {10}
+    with pytest.raises(FileNotFoundError):
+        killed.sync("/b")
+
+
+def test_calls_are_told_before_they_happen() -> None:
+    """With their paths; a crash is told too."""
+    calls: list[str] = []
+    crashes: list[str] = []
+    disk = SimStorage(crash_at=2, on_call=calls.append, on_crash=crashes.append)
+    disk.write_atomic("/a", b"")
+    with pytest.raises(SimulatedCrashError, match="call 2"):
+        disk.write_atomic("/b", b"")
+
+    assert calls == ["/a", "/b"]
+    assert crashes == ["the machine crashed at call 2"]
+
+
+def test_files_carry_the_time_they_are_told() -> None:
+    """Of the simulation, where there is one."""
+    disk = SimStorage(now_ms=lambda: 1234)
+    disk.put_file("/a", b"")
+
+    assert disk.stat("/a").modified_ms == 1234

@@ -1,7 +1,6 @@
 """StreamingContext: where a streaming program begins, starts and stops."""
 
 import atexit
-import itertools
 import logging
 import math
 import threading
@@ -11,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
+from millstream import planning
 from millstream.engine.base import frames
 from millstream.engine.base.call_site import user_call_site
 from millstream.engine.base.clock import Clock, ManualClock, SystemClock, monotonic_s
@@ -25,10 +25,16 @@ from millstream.engine.base.levels import StorageLevel
 from millstream.engine.base.storage import open_storage
 from millstream.engine.base.time import Duration
 from millstream.engine.durable.checkpoint_files import CheckpointFiles
+from millstream.engine.durable.state_memory import StateMemory
 from millstream.engine.ingest.receiver import Receiver
 from millstream.engine.sources.file_stream import FileMonitor, FileSelection
 from millstream.engine.sources.files import plan_fixed_records, plan_text_splits
-from millstream.engine.streams.checkpointer import Checkpointer, Program, open_states
+from millstream.engine.streams.checkpointer import (
+    Checkpointer,
+    Program,
+    needs_of_parts,
+    open_states,
+)
 from millstream.engine.streams.events import StreamingStarted
 from millstream.engine.streams.graph import DStreamGraph
 from millstream.engine.streams.inputs import (
@@ -39,7 +45,7 @@ from millstream.engine.streams.inputs import (
     ReceiverInput,
 )
 from millstream.engine.streams.listener_bus import ListenerBus
-from millstream.engine.streams.manifest import Manifest
+from millstream.engine.streams.manifest import Manifest, absolute
 from millstream.engine.streams.operators import (
     OutputOperator,
     TransformedOperator,
@@ -50,7 +56,6 @@ from millstream.engine.streams.received_logs import open_logs
 from millstream.engine.streams.scheduler import JobScheduler, refuse_on
 from millstream.engine.streams.stateful import KeyedStateOperator
 from millstream.engine.streams.tracker import ReceiverTracker
-from millstream.engine.streams.upgrade import UpgradePlan
 from millstream.streaming import signals
 from millstream.streaming.batch_rdds import BatchRdds
 from millstream.streaming.dstream import DStream, TransformedDStream
@@ -134,7 +139,10 @@ class StreamingContext:
         self._started_at = ""
         self._restart_from: Manifest | None = None
         self._resumes_log = False
+        self._state_memory: StateMemory | None = None
         self._program_digests: dict[str, str] = {}
+        self._dropped: tuple[str, ...] = ()
+        self._left_behind: tuple[str, ...] = ()
         self._conf_hooks()
 
     def _clock_of_conf(self) -> Clock:
@@ -183,12 +191,15 @@ class StreamingContext:
         changed since. `upgrade` is for changed programs: with "apply" the streams that
         `setupFunc` makes take over the state and the positions of those that have the
         same names (see `DStream.named`); "plan" prints what would be kept, new, dropped
-        and incompatible, and exits; "refuse" raises when anything differs. State is only
-        dropped when its name is in `allow_drop`.
+        and incompatible, and exits, with 0 when "apply" would do; "refuse" raises when
+        anything differs. State, and received data that no batch has had, are only dropped
+        when the name of the stream is in `allow_drop`.
 
         Raises:
             SparkError: There are checkpoints, and none can be read (unless
                 `createOnError`); or the upgrade isn't possible.
+            PySparkValueError: `upgrade` is none of these, or nothing in the checkpoint has
+                a name in `allow_drop`.
         """
         return get_or_create(
             cls,
@@ -242,9 +253,10 @@ class StreamingContext:
         graph.inputs.extend(inputs)
         graph.outputs.extend(outputs)
         graph.is_restored = True
-        graph.skip_input_ids(max((each.id for each in inputs), default=-1))
         facts = self._restart_from
         assert facts is not None, "streams are taken over from a checkpoint"
+        graph.skip_input_ids(facts.next_source_id - 1)
+        self._dropped = facts.dropped
         names = graph.names()
         positions = {each.name: each.position for each in facts.sources}
         files = {each.name: each.files for each in facts.operators}
@@ -254,24 +266,24 @@ class StreamingContext:
             if isinstance(operator, InputOperator):
                 operator.restore_position(positions.get(name, {}))
             operator.checkpoint_files = {
-                int(time): uri for time, uri in files.get(name, {}).items()
+                int(time): absolute(self._checkpoint_dir or "", uri)
+                for time, uri in files.get(name, {}).items()
             }
 
-    def _adopt(self, facts: Manifest, directory: str, plan: UpgradePlan) -> None:
+    def _adopt(self, facts: Manifest, directory: str) -> None:
         """Let this context's own streams go on where a checkpoint's streams were."""
         self._begin_at(facts, directory)
-        graph, names = self._graph, self._graph.names()
+        graph = self._graph
+        graph.skip_input_ids(facts.next_source_id - 1)
         known = {each.name: each for each in facts.sources}
-        following = itertools.count(max((s.id for s in facts.sources), default=-1) + 1)
-        for operator, name in names.items():
+        for operator, name in graph.names().items():
             if isinstance(operator, InputOperator):
                 record = known.get(name)
-                operator.id = next(following) if record is None else record.id
-                if record is not None:
+                if record is None:
+                    operator.id = graph.next_input_id()
+                else:
+                    operator.id = record.id
                     operator.restore_position(record.position)
-        graph.skip_input_ids(next(following))
-        if plan.dropped_sources:
-            _log.warning("sources are dropped: %s", ", ".join(plan.dropped_sources))
 
     @property
     def _active_program(self) -> Program:
@@ -281,6 +293,8 @@ class StreamingContext:
             self._checkpoint_dir or "",
             dict(self._sc.getConf().getAll()),
             self._program_digests,
+            self._dropped,
+            self._left_behind,
         )
 
     @classmethod
@@ -291,7 +305,13 @@ class StreamingContext:
 
     @classmethod
     def getActiveOrCreate(
-        cls, checkpointPath: str | None, setupFunc: Callable[[], "StreamingContext"]
+        cls,
+        checkpointPath: str | None,
+        setupFunc: Callable[[], "StreamingContext"],
+        upgrade: Upgrade | None = None,
+        *,
+        allow_drop: Collection[str] = (),
+        createOnError: bool = False,
     ) -> "StreamingContext":
         """Return the active context, or what `getOrCreate` returns.
 
@@ -306,7 +326,13 @@ class StreamingContext:
             return active
         if checkpointPath is None:
             return setupFunc()
-        return cls.getOrCreate(checkpointPath, setupFunc)
+        return cls.getOrCreate(
+            checkpointPath,
+            setupFunc,
+            upgrade,
+            allow_drop=allow_drop,
+            createOnError=createOnError,
+        )
 
     # Facts and settings.
 
@@ -330,8 +356,9 @@ class StreamingContext:
             self._driver.set_checkpoint_dir(None)
             return
         storage, path = open_storage(directory)
-        storage.make_dirs(path)
         self._checkpoint_dir = storage.uri(path)
+        if not planning.is_planning():
+            storage.make_dirs(path)
         self._sc.setCheckpointDir(self._checkpoint_dir)
 
     def addStreamingListener(self, streamingListener: StreamingListener) -> None:
@@ -348,7 +375,8 @@ class StreamingContext:
         """Return the stream's gauges, by Spark's names: counts, times and delays in ms.
 
         Times of the last completed batch are -1 before there is one. `millstream.gc.*`
-        says what Python's garbage collector has cost between batches.
+        says what Python's garbage collector has cost between batches, `millstream.state.*`
+        how much state is in memory, and how many of its partitions are in files.
 
         Raises:
             IllegalStateError: The context hasn't started.
@@ -356,7 +384,13 @@ class StreamingContext:
         if self._scheduler is None:
             msg = "there are no metrics before start()"
             raise IllegalStateError(msg)
-        return self._scheduler.metrics()
+        gauges = self._scheduler.metrics()
+        if self._state_memory is not None:
+            state = self._state_memory.statistics()
+            gauges["millstream.state.memoryBytes"] = state.memory_bytes
+            gauges["millstream.state.partitions"] = state.partitions
+            gauges["millstream.state.spilledPartitions"] = state.spilled_partitions
+        return gauges
 
     def state(self, name: str) -> StateReader:
         """Return a reader of a stream's state, by the stream's name; while it runs, too.
@@ -370,7 +404,7 @@ class StreamingContext:
             raise IllegalStateError(msg)
         for operator, known in self._graph.names().items():
             if known == name and isinstance(operator, KeyedStateOperator):
-                return StateReader(operator.states, operator.place)
+                return StateReader(operator)
         known_names = [
             known for op, known in self._graph.names().items() if op.keeps_state
         ]
@@ -588,6 +622,7 @@ class StreamingContext:
             IllegalStateError: It was stopped, or another context is active.
             IllegalArgumentError: There is no output, or a stream can't work as set up.
         """
+        planning.refuse_start()
         with StreamingContext._activation, self._lock:
             if self._state is StreamingContextState.ACTIVE:
                 _log.warning("StreamingContext has already been started")
@@ -606,6 +641,7 @@ class StreamingContext:
         self._bus.post(StreamingStarted(SystemClock().now_ms()))
         signals.install(self._driver.settings)
         atexit.register(self._stop_at_exit)
+        self._sc._before_stop = self._stop_if_asked
 
     def _refuse_a_second(self) -> None:
         active = StreamingContext._activeContext
@@ -638,7 +674,7 @@ class StreamingContext:
             each.tracker = tracker
         files = None
         if self._checkpoint_dir is not None:
-            files = CheckpointFiles(self._checkpoint_dir)
+            files = CheckpointFiles(self._checkpoint_dir, needs_of=needs_of_parts)
         scheduler = JobScheduler(
             self._graph,
             settings,
@@ -667,13 +703,11 @@ class StreamingContext:
         chain_max = self._driver.settings.get_int(
             "spark.streaming.sessionByKey.deltaChainThreshold"
         )
-        open_states(
-            self._graph,
-            directory,
-            {} if restored is None else restored.states,
-            None if restored is None else restored.time_ms,
-            chain_max,
+        self._state_memory = StateMemory(
+            self._driver.settings.get_bytes("spark.millstream.state.memory"),
+            self._driver.local_dir / "state",
         )
+        open_states(self._graph, directory, restored, chain_max, self._state_memory)
 
     def _check_checkpointable(self) -> None:
         if self._checkpoint_dir is None:
@@ -725,6 +759,17 @@ class StreamingContext:
         scheduler = self._scheduler
         if scheduler is None:
             return self._wait_until_stopped_unstarted(timeout)
+        try:
+            return self._wait_until_stopped(scheduler, timeout)
+        except signals.StopRequested:
+            # Here, not on the way out: what outputs use is still open.
+            _log.info("told to end: stopping gracefully; a second signal ends at once")
+            self.stop(stopSparkContext=False, stopGraceFully=True)
+            raise
+
+    def _wait_until_stopped(
+        self, scheduler: JobScheduler, timeout: float | None
+    ) -> bool:
         limit_s = math.inf if timeout is None else timeout
         begin = monotonic_s()
         with scheduler.changed:
@@ -765,7 +810,8 @@ class StreamingContext:
             )
         with self._lock:
             if self._state is StreamingContextState.ACTIVE:
-                self._shut(is_graceful=stopGraceFully or stopGracefully)
+                is_graceful = stopGraceFully or stopGracefully
+                self._shut(is_graceful=is_graceful or signals.is_stop_requested())
             elif self._state is StreamingContextState.INITIALIZED:
                 _log.warning("StreamingContext has not been started yet")
                 self._shut(is_graceful=False)
@@ -786,23 +832,30 @@ class StreamingContext:
         with StreamingContext._activation:
             if StreamingContext._activeContext is self:
                 StreamingContext._activeContext = None
+                self._sc._before_stop = lambda: None
                 signals.uninstall()
         atexit.unregister(self._stop_at_exit)
         if scheduler is not None:
             with scheduler.changed:
                 scheduler.changed.notify_all()
 
+    def _stop_if_asked(self) -> None:
+        """Stop gracefully before the SparkContext does, if a signal asked for that."""
+        if signals.is_stop_requested():
+            self.stop(stopSparkContext=False)
+
     def _stop_at_exit(self) -> None:
-        graceful = self._driver.settings.get_bool(
+        graceful = self._driver.settings.find_bool(
             "spark.streaming.stopGracefullyOnShutdown"
         )
-        self.stop(stopSparkContext=True, stopGraceFully=graceful)
+        signals.end_at_next_signal()
+        self.stop(stopSparkContext=True, stopGraceFully=graceful is True)
 
 
 def _clock_of(sc: "SparkContext") -> Clock | None:
     """Return the clock a test gave its SparkContext, which its streams share."""
     clock = sc._driver.clock
-    return clock if isinstance(clock, ManualClock) else None
+    return None if type(clock) is SystemClock else clock
 
 
 def _check_port(port: Any) -> None:

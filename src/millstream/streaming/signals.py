@@ -1,8 +1,14 @@
-"""Signals: Ctrl-C and SIGTERM end a streaming program without a traceback.
+"""Signals: SIGTERM ends a streaming program in order, Ctrl-C as Python does.
 
-While a context is active: SIGTERM raises SystemExit in the main thread (code 143, or 0
-when `spark.streaming.stopGracefullyOnShutdown` is true), and a KeyboardInterrupt that
-nobody catches prints nothing. The context itself is stopped by its exit hook.
+While a context is active, SIGTERM raises StopRequested, a SystemExit with code 0, in the
+main thread. Where that waits in `awaitTermination` the stream is stopped there and then,
+gracefully, while everything the program has opened is still open; elsewhere the first
+`stop()` on the way out does it, or the exit hook. When
+`spark.streaming.stopGracefullyOnShutdown` is set to false, SIGTERM exits with 143, and
+nothing is waited for.
+
+Ctrl-C raises KeyboardInterrupt, and prints nothing when nobody catches it. A second signal
+ends the process there and then, whatever it waits for: as safe as any crash.
 """
 
 import signal
@@ -18,15 +24,31 @@ _TERMINATED = 128 + signal.SIGTERM
 _previous: dict[str, Any] = {}
 
 
+class StopRequested(SystemExit):
+    """Somebody asked the process to end: the stream is stopped gracefully, then it exits."""
+
+
+def is_stop_requested() -> bool:
+    """Say whether a graceful stop was asked for by a signal."""
+    return "requested" in _previous
+
+
 def install(settings: Settings) -> None:
     """Take over SIGTERM and uncaught interrupts; main thread only, else nothing."""
     if _previous or threading.current_thread() is not threading.main_thread():
         return
-    is_graceful = settings.get_bool("spark.streaming.stopGracefullyOnShutdown")
-    code = 0 if is_graceful else _TERMINATED
+    # Unlike in Spark, gracefully unless the conf says no: what was received before the
+    # signal is processed, and the exit code says so.
+    is_graceful = (
+        settings.find_bool("spark.streaming.stopGracefullyOnShutdown") is not False
+    )
 
     def terminate(_number: int, _frame: FrameType | None) -> None:
-        sys.exit(code)
+        end_at_next_signal()
+        if not is_graceful:
+            sys.exit(_TERMINATED)
+        _previous["requested"] = True
+        raise StopRequested(0)
 
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         _previous["sigterm"] = signal.signal(signal.SIGTERM, terminate)
@@ -34,11 +56,23 @@ def install(settings: Settings) -> None:
     sys.excepthook = _quiet_interrupt
 
 
+def end_at_next_signal() -> None:
+    """Let the next SIGTERM or Ctrl-C end the process at once; main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    if "sigterm" in _previous:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        _previous["sigint"] = signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def uninstall() -> None:
     """Give back what was taken over."""
     in_main = threading.current_thread() is threading.main_thread()
-    if "sigterm" in _previous and in_main:
-        signal.signal(signal.SIGTERM, _previous.pop("sigterm"))
+    for name, number in (("sigterm", signal.SIGTERM), ("sigint", signal.SIGINT)):
+        if name in _previous and in_main:
+            signal.signal(number, _previous.pop(name))
+    _previous.pop("requested", None)
     hook = _previous.pop("excepthook", None)
     if hook is not None and sys.excepthook is _quiet_interrupt:
         sys.excepthook = hook

@@ -1,12 +1,13 @@
 """State: what mapWithState's function sees, how it is set up, and reading from outside."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from millstream.engine.base.errors import MissingDependencyError
-from millstream.engine.durable.state_store import StateStore
-from millstream.engine.plan.partitioners import Partitioner
+from millstream.engine.base.errors import MissingDependencyError, PySparkTypeError
+from millstream.engine.durable import state_frames
+from millstream.engine.durable.state_table import ABSENT
 from millstream.engine.streams.state_spec import State, StateSpec
+from millstream.engine.streams.stateful import KeyedStateOperator
 
 __all__ = ["State", "StateReader", "StateSpec"]
 
@@ -17,10 +18,10 @@ class StateReader:
     Each call reads one batch's state, whole: never half of a batch's changes.
     """
 
-    def __init__(self, store: StateStore, place: Partitioner) -> None:
-        """Read `store`; programs call `StreamingContext.state`."""
-        self._store = store
-        self._place = place
+    def __init__(self, operator: KeyedStateOperator) -> None:
+        """Read the state of `operator`; programs call `StreamingContext.state`."""
+        self._store = operator.states
+        self._partition_of = operator.partition_of
 
     @property
     def batch_ms(self) -> int | None:
@@ -29,31 +30,46 @@ class StateReader:
 
     def get(self, key: Any, default: Any = None) -> Any:
         """Return the state of a key, or `default`."""
-        version = self._store.files.latest
-        if version is None:
-            return default
-        try:
-            return self._store.get(version, self._place.partition_of(key), key)
-        except KeyError:
-            return default
+        found = self._store.get(self._partition_of(key), key)
+        return default if found is ABSENT else found
 
     def items(self) -> Iterator[tuple[Any, Any]]:
-        """Yield (key, state) of every key."""
-        version = self._store.files.latest
-        return iter(()) if version is None else self._store.items(version)
+        """Return (key, state) of every key, one by one: all as of one batch."""
+        return self._store.items()
 
     def to_arrow(self) -> Any:
-        """Return a `pyarrow.Table` of the columns `key` and `state`.
+        """Return a `pyarrow.Table` of the columns `key` and `state`, as of one batch.
+
+        Keys and states that are each of one plain type come straight from the state's
+        files, without a Python object each.
 
         Raises:
             MissingDependencyError: pyarrow isn't installed.
+            PySparkTypeError: Arrow has no column type for the keys, or for the states.
         """
         try:
             import pyarrow as pa  # noqa: PLC0415  An extra.
         except ImportError as error:
             msg = "to_arrow needs pyarrow"
             raise MissingDependencyError(msg, hint="pip install pyarrow") from error
-        pairs = list(self.items())
+        frame = self._store.frame()
+        if frame is None:
+            return pa.table({"key": pa.array([]), "state": pa.array([])})
         return pa.table(
-            {"key": [key for key, _ in pairs], "state": [state for _, state in pairs]}
+            {
+                "key": _column(frame, "key", state_frames.keys_of),
+                "state": _column(frame, "state", state_frames.values_of),
+            }
         )
+
+
+def _column(frame: Any, name: str, values: Callable[[Any], list[Any]]) -> Any:
+    import pyarrow as pa  # noqa: PLC0415  An extra; the caller has found it.
+
+    if name in frame.columns:
+        return frame[name].to_arrow()
+    try:
+        return pa.array(values(frame))
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        msg = f"the {name}s are of no type that Arrow has: {error}"
+        raise PySparkTypeError(msg, hint="read them one by one with items()") from error

@@ -12,6 +12,7 @@ from millstream.context import SparkContext
 from millstream.engine.base.clock import ManualClock
 from millstream.engine.base.errors import IllegalStateError, SparkError
 from millstream.engine.streams.inputs import InputOperator
+from millstream.streaming import program_text
 from millstream.streaming.context import StreamingContext
 from millstream.streaming.dstream import DStream
 from millstream.streaming.restoring import Upgrade
@@ -128,12 +129,17 @@ class StreamHarness:
         try:
             if not is_restart:
                 self.ssc = self._set_up()
+                if self._setup is not None:
+                    self.ssc._program_digests = program_text.digests(self._setup)
                 if self._checkpoint is not None:
                     self.ssc.checkpoint(self._checkpoint)
             else:
                 assert self._checkpoint is not None, "restart has checked it"
                 self.ssc = StreamingContext.getOrCreate(
-                    self._checkpoint, self._set_up, upgrade, allow_drop=allow_drop
+                    self._checkpoint,
+                    _Program(self._set_up, self._setup or self._set_up),
+                    upgrade,
+                    allow_drop=allow_drop,
                 )
         except BaseException:
             self.sc.stop()
@@ -265,6 +271,19 @@ class StreamHarness:
         trace: TracebackType | None,
     ) -> None:
         self._stop()
+
+
+class _Program:
+    """The harness's way to build a stream, whose text is that of the test's function."""
+
+    def __init__(
+        self, build: Callable[[], StreamingContext], text: Callable[..., Any]
+    ) -> None:
+        self._build = build
+        self.__wrapped__ = text
+
+    def __call__(self) -> StreamingContext:
+        return self._build()
 
 
 class _Keep:

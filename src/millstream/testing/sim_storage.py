@@ -67,16 +67,27 @@ class SimStorage:
         crash_at: int | None = None,
         fail_at: Collection[int] = (),
         random: Random | None = None,
+        now_ms: Callable[[], int] | None = None,
+        on_call: Callable[[str], None] | None = None,
+        on_crash: Callable[[str], None] | None = None,
     ) -> None:
-        """Begin empty; crash and fail at the calls with these numbers."""
+        """Begin empty; crash and fail at the calls with these numbers.
+
+        Files carry the time of `now_ms`, or the number of the call. `on_call` is told the
+        path before each call that changes something, `on_crash` of the crash.
+        """
+        self._calls = 0
         self._crash_at = crash_at
         self._fail_at = frozenset(fail_at)
         self._random = random or Random(0)
+        self._now_ms = now_ms or (lambda: self._calls)
+        self._on_call = on_call or (lambda _: None)
+        self._on_crash = on_crash or (lambda _: None)
         self._lock = threading.RLock()
         self._files: dict[str, _File] = {}
         self._directories: set[str] = set()
-        self._calls = 0
         self._is_crashed = False
+        self._crash_reason = f"the machine crashed at call {crash_at}"
 
     @property
     def calls(self) -> int:
@@ -88,16 +99,42 @@ class SimStorage:
         """Whether the crash has happened."""
         return self._is_crashed
 
-    def after_crash(self) -> "SimStorage":
-        """Return a disk with what survives a power failure now; it has no faults."""
+    def after_crash(
+        self,
+        *,
+        crash_at: int | None = None,
+        fail_at: Collection[int] = (),
+        loses_power: bool = True,
+    ) -> "SimStorage":
+        """Return a disk with what survives now: a power failure, or only a kill.
+
+        It has no faults but the new ones; its calls are counted from 1 again.
+        """
         with self._lock:
-            found = SimStorage(random=self._random)
+            found = SimStorage(
+                crash_at=crash_at,
+                fail_at=fail_at,
+                random=self._random,
+                now_ms=self._now_ms,
+                on_call=self._on_call,
+                on_crash=self._on_crash,
+            )
             for path, file in self._files.items():
-                survivor = file.survivor(self._random)
+                survivor = file.survivor(self._random) if loses_power else file
                 if survivor is not None:
                     found._files[path] = survivor
             found._directories = set(self._directories)
             return found
+
+    def put_file(self, path: str, data: bytes) -> None:
+        """Let somebody else, on another machine, put a whole and safe file here."""
+        with self._lock:
+            self._put(path, _File(bytearray(data), len(data)))
+
+    def crash(self, why: str) -> None:
+        """Refuse every call from now on."""
+        self._is_crashed = True
+        self._crash_reason = why
 
     def _change(
         self,
@@ -108,6 +145,7 @@ class SimStorage:
         error: Callable[[str, int], Exception] | None = None,
     ) -> T:
         """Do a call that changes something; `partly` is what is left of one that fails."""
+        self._on_call(path)
         with self._lock:
             self._look()
             self._calls += 1
@@ -120,13 +158,13 @@ class SimStorage:
                     effect()
             if self._calls == self._crash_at:
                 self._is_crashed = True
+                self._on_crash(self._crash_reason)
                 self._look()
             raise (error or _os_error)(path, self._calls)
 
     def _look(self) -> None:
         if self._is_crashed:
-            msg = f"the machine crashed at call {self._crash_at}"
-            raise SimulatedCrashError(msg)
+            raise SimulatedCrashError(self._crash_reason)
 
     def _is_directory(self, path: str) -> bool:
         return path in self._directories or any(
@@ -135,7 +173,7 @@ class SimStorage:
 
     def _put(self, path: str, file: _File) -> None:
         self._make_parents(path)
-        file.modified = self._calls
+        file.modified = self._now_ms()
         self._files[path] = file
 
     def _make_parents(self, path: str) -> None:
@@ -190,6 +228,17 @@ class SimStorage:
             file.is_sure = sync
             file.before = None if sync else self._files.get(path)
             self._put(path, file)
+
+        self._change(path, effect, error=_durability_error)
+
+    def sync(self, path: str) -> None:
+        """Make what is in a file safe."""
+
+        def effect() -> None:
+            if path not in self._files:
+                raise _missing(path)
+            file = self._files[path]
+            file.synced, file.is_sure = len(file.data), True
 
         self._change(path, effect, error=_durability_error)
 
@@ -342,7 +391,7 @@ class _Output(io.BytesIO):
 def _write(storage: SimStorage, path: str, file: _File, data: bytes) -> None:
     def effect() -> None:
         file.data += data
-        file.modified = storage.calls
+        file.modified = storage._now_ms()
 
     def partly() -> None:
         file.data += data[: storage._random.randint(0, len(data))]

@@ -46,7 +46,7 @@ _STREAMING_DEFAULTS = {
     "unpersist": "true",
     "concurrentJobs": "1",
     "gracefulStopTimeout": None,
-    "stopGracefullyOnShutdown": "false",
+    "stopGracefullyOnShutdown": None,
     "stopSparkContextByDefault": "true",
     "checkpoint.directory": None,
     "minRememberDuration": "60",

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from millstream.engine.base.errors import DurabilityError
-from millstream.engine.base.storage import LocalStorage, open_storage
+from millstream.engine.base.storage import LocalStorage, mount, open_storage
+from millstream.testing.sim_storage import SimStorage
 
 STORAGE = LocalStorage()
 
@@ -181,3 +182,23 @@ def test_what_is_forbidden_is_named(tmp_path: Path) -> None:
     done = subprocess.run(program, capture_output=True, text=True)
 
     assert done.stdout.split() == ["refused", "refused"], done.stderr
+
+
+def test_a_file_that_somebody_wrote_can_be_made_safe(tmp_path: Path) -> None:
+    """By its path alone; a missing one is an error that names it."""
+    (tmp_path / "written").write_bytes(b"x")
+    storage = LocalStorage()
+    storage.sync(str(tmp_path / "written"))
+
+    assert (tmp_path / "written").read_bytes() == b"x"
+    with pytest.raises(FileNotFoundError, match="missing"):
+        storage.sync(str(tmp_path / "missing"))
+
+
+def test_a_mounted_storage_answers_for_its_scheme() -> None:
+    """What simulations run on; other schemes aren't touched."""
+    disk = SimStorage()
+    mount("sim-test", disk)
+
+    assert open_storage("sim-test:/a/b") == (disk, "/a/b")
+    assert isinstance(open_storage("file:/a/b")[0], LocalStorage)

@@ -1,12 +1,18 @@
 """Tests of durable/checkpoint_files.py."""
 
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from millstream.engine.base.errors import DurabilityError, SparkError
-from millstream.engine.durable.checkpoint_files import CheckpointFiles
-from millstream.testing.sim_storage import SimStorage, at_every_crash
+from millstream.engine.durable.checkpoint_files import CheckpointFiles, Needs
+from millstream.testing.sim_storage import (
+    SimStorage,
+    SimulatedCrashError,
+    at_every_crash,
+    at_every_failure,
+)
 
 
 def text(parts: list[bytes]) -> str:
@@ -34,6 +40,16 @@ def test_a_late_checkpoint_of_an_older_batch_is_the_newest(tmp_path: Path) -> No
     files.write(1000, [b"of 1000, later"])
 
     assert CheckpointFiles(str(tmp_path)).newest(text) == "of 1000, later"
+
+
+def test_so_is_the_first_one_after_a_restart(tmp_path: Path) -> None:
+    """Batches that run again are older than the last checkpoint: its name goes on."""
+    CheckpointFiles(str(tmp_path)).write(8000, [b"before"])
+    again = CheckpointFiles(str(tmp_path))
+    again.write(1000, [b"a failed batch ran again"])
+
+    assert again.newest(text) == "a failed batch ran again"
+    assert [file.time_ms for file in again.files()] == [8000, 8000]
 
 
 def test_ten_files_are_kept(tmp_path: Path) -> None:
@@ -106,3 +122,105 @@ def test_a_crash_at_any_call_leaves_a_valid_checkpoint() -> None:
     for storage in at_every_crash(scenario):
         found = CheckpointFiles("/c", storage=storage).newest(text)
         assert found in (done[-1] if done else None, str(len(done)))
+
+
+def test_a_crash_between_moving_and_writing_leaves_the_backup() -> None:
+    """Then it is the newest; a write after the restart makes both again."""
+    storage = SimStorage(crash_at=3)  # After the first write and the second's move.
+    files = CheckpointFiles("/c", storage=storage)
+    files.write(5, [b"first"])
+    with pytest.raises(SimulatedCrashError):
+        files.write(5, [b"second"])
+    left = storage.after_crash()
+    files = CheckpointFiles("/c", storage=left)
+    assert [info.name for info in left.list("/c")] == ["checkpoint-5.bk"]
+    assert files.newest(text) == "first"
+    files.write(5, [b"third"])
+
+    assert files.newest(text) == "third"
+    left.delete("/c/checkpoint-5")
+    assert files.newest(text) == "first"
+
+
+def test_any_call_may_fail() -> None:
+    """A write that raised is tried again, as its caller does; the newest is always there."""
+    for seed in range(5):
+        retries = 0
+
+        def scenario(storage: SimStorage) -> None:
+            nonlocal retries
+            files = CheckpointFiles("/c", storage=storage)
+            for number in range(26):
+                try:
+                    files.write(number // 2, [b"%d" % number])
+                except (DurabilityError, OSError):
+                    retries += 1
+                    # What was the newest isn't lost by a failure.
+                    newest = CheckpointFiles("/c", storage=storage).newest(text)
+                    assert newest in (str(number - 1) if number else None, str(number))
+                    files.write(number // 2, [b"%d" % number])
+
+        for storage in at_every_failure(scenario, seed=seed):
+            files = CheckpointFiles("/c", storage=storage)
+            assert files.newest(text) == "25"
+            assert 10 <= len(files.files()) <= 11  # The very last delete may fail.
+        assert retries > 30
+
+
+def test_deleting_that_fails_only_warns(caplog: pytest.LogCaptureFixture) -> None:
+    """The checkpoint is safe; the next write deletes what was left."""
+    lengths = set()
+    for seed in range(10):  # The call that fails may still have had its effect.
+        storage = SimStorage(fail_at={12}, random=Random(seed))
+        files = CheckpointFiles("/c", storage=storage)
+        for time in range(11):
+            files.write(time, [b"%d" % time])
+        lengths.add(len(files.files()))
+        files.write(11, [b"11"])
+        assert [file.time_ms for file in files.files()] == list(range(2, 12))
+
+    assert lengths == {10, 11}
+    assert "an old checkpoint can't be deleted file=/c/checkpoint-0" in caplog.text
+
+
+def needs(oldest_ms: int) -> Needs:
+    """Return what a checkpoint might need."""
+    return Needs(oldest_ms, {"state": frozenset({f"delta-{oldest_ms}"})})
+
+
+def test_what_checkpoints_need_is_known_while_they_are_there() -> None:
+    """Backups need what they did under their old name; also those of an earlier process."""
+    storage = SimStorage()
+    before = CheckpointFiles("/c", storage=storage)
+    for time in (1, 2):
+        before.write(time, [b"%d" % time])
+    storage.put_file("/c/checkpoint-0", b"damaged")
+    files = CheckpointFiles(
+        "/c", storage=storage, needs_of=lambda parts: needs(int(parts[0]))
+    )
+    files.look()
+    assert files.needs() == [needs(1), needs(2)]
+    assert files.has_others
+    for time in range(3, 9):
+        files.write(time, [b"-"], needs(10 * time))
+        files.write(time, [b"-"], needs(10 * time + 1))
+        kept = {need.oldest_ms for need in files.needs()}
+        assert {10 * time, 10 * time + 1} <= kept
+        assert len(kept) == len([f for f in files.files() if f.time_ms != 0])
+        assert files.has_others == (min(files.files()).time_ms < 3)
+
+    assert not files.has_others
+    assert {need.oldest_ms for need in files.needs()} == {
+        10 * time + more for time in range(4, 9) for more in (0, 1)
+    }
+
+
+def test_a_directory_is_listed_once(tmp_path: Path) -> None:
+    """Not at each write: where listing takes time, it would be most of what one costs."""
+    files = CheckpointFiles(str(tmp_path))
+    files.write(1, [b"one"])
+    (tmp_path / "checkpoint-0").write_bytes(b"somebody else's")
+    for time in range(2, 14):
+        files.write(time, [b"x"])
+
+    assert [file.time_ms for file in files.files()] == [0, *range(4, 14)]

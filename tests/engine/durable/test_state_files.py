@@ -199,6 +199,69 @@ def test_any_history_reads_as_a_dict_would(
             assert found == expected[version]
 
 
+typed = st.lists(
+    st.tuples(
+        st.dictionaries(st.integers(0, 9), st.none() | st.integers(0, 3), max_size=6),
+        st.lists(st.integers(0, 9), max_size=3),
+        st.booleans(),
+    ),
+    max_size=12,
+)
+
+
+@given(typed, st.integers(0, 3), st.sampled_from([int, str, lambda n: (n,)]))
+def test_typed_keys_are_merged_as_a_dict_would(
+    history: list[tuple[dict[int, Any], list[int], bool]], chain_max: int, kind: Any
+) -> None:
+    """Natively: each partition's keys come in the order they were first put, too."""
+    storage = SimStorage()
+    files = StateFiles("/s", storage=storage, chain_max=chain_max)
+    models: tuple[dict[Any, Any], ...] = ({}, {})
+    expected: dict[int, list[list[tuple[Any, Any, int]]]] = {}
+    floor = 0
+    for version, (puts, gone, compacts) in enumerate(history):
+        done = []
+        for part, model in enumerate(models):
+            kept = {kind(k): s for k, s in puts.items() if k % 2 == part}
+            dropped = [kind(k) for k in gone if k % 2 == part and kind(k) in model]
+            dropped = [key for key in dict.fromkeys(dropped) if key not in kept]
+            model.update({key: (state, version) for key, state in kept.items()})
+            for key in dropped:
+                del model[key]
+            done.append(changes(part, kept, dropped, version))
+        expected[version] = [
+            [(k, *row) for k, row in model.items()] for model in models
+        ]
+        files.commit(version, done)
+        if compacts:
+            floor = version
+            files.compact(floor)
+    for opened in (files, StateFiles.restore("/s", files.record(), storage=storage)):
+        for version in range(floor, len(history)):
+            found: list[list[tuple[Any, Any, int]]] = [[], []]
+            for each in opened.load(version):
+                states = map(thaw_state, each.states)
+                rows = zip(each.keys, states, each.stamps, strict=True)
+                found[each.partition] = list(rows)
+            assert found == expected[version]
+
+
+def test_changes_since_a_version_lead_to_the_newest() -> None:
+    """As long as compaction has left them apart."""
+    files = StateFiles("/s", storage=SimStorage(), chain_max=2)
+    for version in range(1, 6):
+        files.commit(version, [changes(0, {version: version}, [version - 1])])
+    with files.reading() as reading:
+        deltas = files.changes_since(3, reading)
+        assert deltas is not None
+        assert [frame["key"].to_list() for frame in deltas] == [[4, 3], [5, 4]]
+        assert files.changes_since(5, reading) == []
+        files.compact(4)
+        assert files.changes_since(4, reading) is not None
+        assert files.changes_since(3, reading) is None
+        assert [p for p, _ in files.partitions(reading)] == [0]
+
+
 def test_a_crash_at_any_call_keeps_what_was_committed() -> None:
     """Commits and compactions: the last record that was taken reads as it did."""
     records: list[tuple[dict[str, Any], dict[Any, Any]]] = []

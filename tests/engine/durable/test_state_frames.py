@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from millstream.engine.base import frames
 from millstream.engine.base.errors import DurabilityError
 from millstream.engine.durable import state_frames
 from millstream.engine.durable.state_frames import StateColumns
@@ -94,10 +95,50 @@ def test_values_of_one_plain_type_are_a_typed_column(
 def test_other_keys_are_a_column_of_pickles(values: list[Any]) -> None:
     """Ints too large, text that isn't UTF-8, None, tuples, and types that are mixed."""
     frame = state_frames.to_frame(_columns(values, values))
+    kinds = {type(part) for value in values for part in _parts(value)}
+    name = "key_plain" if kinds <= {int, str, bytes, type(None)} else "key_pickled"
 
-    assert frame.schema["key_pickled"] == pl.Binary
-    assert "key" not in frame.columns
+    assert frame.schema[name] == pl.Binary
+    assert [each for each in frame.columns if each.startswith("key")] == [name]
     _check_round_trip(values, values)
+
+
+def _parts(value: Any) -> list[Any]:
+    """Return what a key is made of."""
+    if type(value) is not tuple:
+        return [value]
+    return [part for item in value for part in _parts(item)]
+
+
+PLAIN = st.recursive(
+    st.none() | st.integers(-2, 2) | st.integers() | st.sampled_from(["", "a", b"a"]),
+    lambda inner: st.lists(inner, max_size=3).map(tuple),
+    max_leaves=5,
+)
+
+
+@given(PLAIN, PLAIN, st.sampled_from(["x", (1, "x")]))
+def test_plain_keys_are_equal_as_their_bytes_are(a: Any, b: Any, shared: Any) -> None:
+    """Whatever objects they share inside: it is why they can be merged natively."""
+    twice = (a, shared, shared, a)
+    again = frames.loads(frames.dumps(twice))
+    frame = state_frames.to_frame(_columns([(a,), (b,), twice, again], [1] * 4))
+    first, second, third, fourth = frame["key_plain"].to_list()
+
+    assert state_frames.key_column(frame) == "key_plain"
+    assert (first == second) == ((a,) == (b,))
+    assert third == fourth
+
+
+@pytest.mark.parametrize("other", [True, 1.0, (1.0,), ((1,), (False,)), frozenset({1})])
+def test_keys_that_may_equal_others_have_no_column_to_compare(other: Any) -> None:
+    """1.0 is 1, and True is, also inside of tuples: only Python tells."""
+    frame = state_frames.to_frame(_columns([(1,), other], [1, 2]))
+
+    assert "key_pickled" in frame.columns
+    assert state_frames.key_column(frame) is None
+    floats = state_frames.to_frame(_columns([0.0, -0.0], [1, 2]))
+    assert state_frames.key_column(floats) is None
 
 
 def test_the_other_columns_come_back() -> None:

@@ -22,6 +22,8 @@ from millstream.engine.durable.write_ahead_log import (
     FileLog,
     LogHandle,
     WriteAheadLog,
+    _encode,
+    _Waiting,
 )
 from millstream.testing.sim_storage import (
     SimAppendStream,
@@ -252,11 +254,11 @@ def test_a_write_that_was_given_up_is_not_read_later() -> None:
     """It raised; the next write or the end cuts off what may be there of it."""
     for seed in range(20):
         storage = SimStorage(
-            fail_at={4}, random=Random(seed)
-        )  # After open, write, sync.
+            fail_at={5 + seed % 2}, random=Random(seed)
+        )  # After open, both writes and a sync: the header's or the record's.
         log = FileLog("/log", failures_max=1, storage=storage)
         log.write(b"a", 0)
-        with pytest.raises(DurabilityError, match="simulated failure of call 4"):
+        with pytest.raises(DurabilityError, match="simulated failure of call"):
             log.write(b"b", 0)
         log.close()
 
@@ -265,11 +267,11 @@ def test_a_write_that_was_given_up_is_not_read_later() -> None:
 
 def test_cleaning_that_fails_only_warns(caplog: pytest.LogCaptureFixture) -> None:
     """The next time the segment goes; after close nothing is deleted."""
-    storage = SimStorage(fail_at={8}, random=Random(1))
+    storage = SimStorage(fail_at={10}, random=Random(1))
     log = FileLog("/log", rolling_ms=10, storage=storage)
     for time in (0, 20):
         log.write(b"%d" % time, time)
-    assert storage.calls == 7  # Twice open, write and sync; one close.
+    assert storage.calls == 9  # Twice open, two writes and sync; one close.
     log.clean(15)
     assert "an old log can't be deleted file=/log/log-0-10" in caplog.text
     log.clean(15)
@@ -278,6 +280,20 @@ def test_cleaning_that_fails_only_warns(caplog: pytest.LogCaptureFixture) -> Non
     log.clean(1000)
 
     assert list(log.read_all()) == [b"20"]
+
+
+def test_cleaning_ends_where_it_fails() -> None:
+    """Or a record might outlive what was logged about it later, and be believed again."""
+    storage = SimStorage(fail_at={20}, random=Random(0))
+    log = FileLog("/log", rolling_ms=10, storage=storage)
+    for time in (0, 20, 40, 60):
+        log.write(b"%d" % time, time)
+    assert storage.calls == 19
+    log.clean(55)
+    assert list(log.read_all()) == [b"0", b"20", b"40", b"60"]
+    log.clean(55)
+
+    assert list(log.read_all()) == [b"60"]
 
 
 def test_without_sync_records_survive_the_process(tmp_path: Path) -> None:
@@ -511,6 +527,26 @@ def test_writers_that_wait_share_a_write() -> None:
         log.write(b"x", 0)
 
 
+def test_large_records_are_written_alone() -> None:
+    """Those between them still share a write; the order stays."""
+    inner = Gated()
+    log = BatchedLog(inner)
+    threads = in_threads(log, [0])
+    assert inner.entered.wait(10)
+    records = [b"a", b"b", b"L" * 70_000, b"M" * 70_000, b"c", b"d"]
+    for time, record in enumerate(records, 1):
+        threads.append(threading.Thread(target=log.write, args=(record, time)))
+        threads[-1].start()
+    wait_until_queued(log, 6)
+    inner.gate.set()
+    for thread in threads:
+        thread.join()
+
+    assert [time for _, time in inner.written] == [0, 2, 3, 4, 6]
+    assert list(log.read_all()) == [b"0", *records]
+    log.close()
+
+
 def test_a_group_that_cannot_be_written_fails_everybody() -> None:
     """Each writer sees an error whose cause is the disk's."""
     inner = Gated()
@@ -631,3 +667,79 @@ def test_batched_and_plain_logs_read_each_other() -> None:
         b"b",
         b"c",
     ]
+
+
+@given(st.lists(st.binary(min_size=1, max_size=40), min_size=2, max_size=5), st.data())
+def test_a_group_cut_short_is_a_torn_record(
+    records: list[bytes], data: st.DataObject
+) -> None:
+    """Wherever a crash has cut it: not damage, which would stop the restart."""
+    storage = SimStorage()
+    FileLog("/log", storage=storage).write(b"before", 1)
+    log = FileLog("/log", storage=storage)
+    group = _encode([_Waiting(each, 1) for each in records])
+    handle = log.write(group, 1)
+    with storage.open_input(handle.path) as source:
+        whole = source.read()
+    cut = data.draw(st.integers(0, len(whole) - 1))
+    storage.put_file(handle.path, whole[:cut])
+
+    again = BatchedLog(FileLog("/log", storage=storage))
+    assert list(again.read_all()) == [b"before"]
+
+
+@pytest.mark.parametrize("closes", [False, True])
+def test_damage_at_a_segments_end_is_no_torn_record_once_another_follows(
+    tmp_path: Path, closes: bool
+) -> None:
+    """The next one knows how long it was: in the same life, and after a restart."""
+    log = FileLog(str(tmp_path), rolling_ms=10, closes_after_write=closes)
+    log.write(b"one", 0)
+    log.write(b"two", 20)
+    log.close()
+    again = FileLog(str(tmp_path), rolling_ms=10, closes_after_write=closes)
+    assert list(again.read_all()) == [b"one", b"two"]
+    again.write(b"three", 40)
+    again.close()
+    first, second, third = sorted(tmp_path.iterdir())
+    for file in (first, second):
+        whole = file.read_bytes()
+        for size in range(len(whole)):
+            file.write_bytes(whole[:size])
+            with pytest.raises(DurabilityError, match=f"{file.name}' is damaged"):
+                list(FileLog(str(tmp_path)).read_all())
+        file.write_bytes(whole)
+    third.write_bytes(third.read_bytes()[:-1])
+
+    assert list(FileLog(str(tmp_path)).read_all()) == [b"one", b"two"]
+
+
+def test_what_a_crash_had_torn_before_another_segment_stays_left_out(
+    tmp_path: Path,
+) -> None:
+    """Its mark counts whole records alone; a segment that was cleaned isn't missed."""
+    log = FileLog(str(tmp_path), rolling_ms=10)
+    log.write(b"one", 0)
+    log.write(b"torn", 0)
+    log.close()
+    (segment,) = tmp_path.iterdir()
+    segment.write_bytes(segment.read_bytes()[:-1])
+    again = FileLog(str(tmp_path), rolling_ms=10)
+    assert list(again.read_all()) == [b"one"]
+    again.write(b"two", 20)
+    assert list(FileLog(str(tmp_path)).read_all()) == [b"one", b"two"]
+    again.clean(15)
+    again.close()
+
+    assert list(FileLog(str(tmp_path)).read_all()) == [b"two"]
+
+
+def test_a_record_may_look_like_a_mark(tmp_path: Path) -> None:
+    """The first of a log, and others."""
+    record = b"\x00millstream-log-after log-0-10 1000"
+    log = FileLog(str(tmp_path), rolling_ms=10)
+    for time in (0, 0, 20, 20):
+        log.write(record, time)
+    log.close()
+
+    assert list(FileLog(str(tmp_path)).read_all()) == [record] * 4

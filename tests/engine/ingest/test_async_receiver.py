@@ -1,9 +1,11 @@
 """Tests of ingest/async_receiver.py: coroutines that receive, on real event loops."""
 
 import asyncio
+import contextlib
+import itertools
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -12,7 +14,9 @@ from millstream.engine.base import frames
 from millstream.engine.base.clock import ManualClock
 from millstream.engine.base.config import Settings
 from millstream.engine.base.errors import SparkError
+from millstream.engine.base.levels import StorageLevel
 from millstream.engine.ingest import async_receiver
+from millstream.engine.ingest.block_handler import StoredBlock
 from millstream.engine.ingest.supervisor import ReceiverSupervisor
 from millstream.streaming.receiver import AsyncReceiver, Store
 from millstream.testing import StreamHarness
@@ -37,9 +41,11 @@ class Scripted(AsyncReceiver[Any]):
 
 
 class Owner:
-    """Keeps what a supervisor tells, in memory."""
+    """Keeps what a supervisor stores and tells, in memory."""
 
     def __init__(self) -> None:
+        self.numbers: Iterator[int] = itertools.count()
+        self.stored: dict[str, list[Any]] = {}
         self.blocks: list[list[Any]] = []
         self.stops: list[tuple[str, str]] = []
         self.stopped = threading.Event()
@@ -54,9 +60,20 @@ class Owner:
     def report_error(self, stream_id: int, message: str, error: str) -> None:
         """Nothing reports errors here."""
 
-    def add_block(
-        self, stream_id: int, block_id: str, records: list[Any], metadata: Any, _: Any
-    ) -> bool:
+    def storing(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    def store(
+        self, block_id: str, records: Sequence[Any], level: StorageLevel
+    ) -> StoredBlock:
+        self.stored[block_id] = list(records)
+        return StoredBlock(block_id, len(records), 0)
+
+    def discard(self, block_id: str) -> None:
+        del self.stored[block_id]
+
+    def add_block(self, stream_id: int, stored: StoredBlock, metadata: Any) -> bool:
+        records = self.stored[stored.block_id]
         if records == ["refused"]:
             return False
         self.blocks.append(records)
@@ -73,7 +90,9 @@ class Bench:
     def start(self, work: Work, **conf: str) -> Scripted:
         receiver = Scripted(work)
         settings = Settings({f"spark.streaming.{k}": v for k, v in conf.items()})
-        supervisor = ReceiverSupervisor(0, receiver, self.owner, settings, self.clock)
+        supervisor = ReceiverSupervisor(
+            0, receiver, self.owner, self.owner, settings, self.clock
+        )
         thread = threading.Thread(target=lambda: supervisor.run(lambda: False))
         thread.start()
         self.running.append((supervisor, thread))
@@ -312,7 +331,7 @@ def test_a_stop_may_come_before_the_coroutine_runs(bench: Bench) -> None:
         ran.append(1)
 
     receiver = Scripted(work)
-    ReceiverSupervisor(0, receiver, bench.owner, Settings({}), bench.clock)
+    ReceiverSupervisor(0, receiver, bench.owner, bench.owner, Settings({}), bench.clock)
     receiver.onStop()  # Nothing to stop yet.
     life = async_receiver._Life(receiver)
     life._is_stopping = True

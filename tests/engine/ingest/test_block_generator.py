@@ -1,8 +1,9 @@
 """Tests of ingest/block_generator.py, and of the maker and supervisor below it."""
 
 import contextlib
+import itertools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from millstream.engine.base import frames
 from millstream.engine.base.clock import ManualClock
 from millstream.engine.base.config import Settings
 from millstream.engine.base.errors import SparkError
+from millstream.engine.base.levels import StorageLevel
+from millstream.engine.ingest.block_handler import StoredBlock
 from millstream.engine.ingest.block_maker import BlockMaker
 from millstream.engine.ingest.rate import RateLimit
 from millstream.engine.ingest.supervisor import ReceiverSupervisor, RestartDelays
@@ -22,7 +25,7 @@ from millstream.streaming.receiver import (
 
 
 class Owner:
-    """Keeps what a supervisor tells, in memory."""
+    """Keeps what a supervisor stores and tells, in memory."""
 
     def __init__(self) -> None:
         self.blocks: list[list[Any]] = []
@@ -36,7 +39,9 @@ class Owner:
         self.registers: bool | Exception = True
         self.may_store = threading.Event()
         self.may_store.set()
-        self.storing = threading.Event()
+        self.storing_begun = threading.Event()
+        self.numbers: Iterator[int] = itertools.count()
+        self.stored: dict[str, list[Any]] = {}
 
     def register(self, stream_id: int, name: str) -> bool:
         if isinstance(self.registers, Exception):
@@ -51,23 +56,28 @@ class Owner:
     def report_error(self, stream_id: int, message: str, error: str) -> None:
         self.errors.append(message)
 
-    def add_block(
-        self,
-        stream_id: int,
-        block_id: str,
-        records: list[Any],
-        metadata: Any,
-        receiver: Receiver[Any],
-    ) -> bool:
-        self.storing.set()
+    def storing(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    def store(
+        self, block_id: str, records: Sequence[Any], level: StorageLevel
+    ) -> StoredBlock:
+        self.storing_begun.set()
         assert self.may_store.wait(10)
         if self.failures_left:
             self.failures_left -= 1
             raise OSError("disk full")
+        self.stored[block_id] = list(records)
+        return StoredBlock(block_id, len(records), 0)
+
+    def discard(self, block_id: str) -> None:
+        del self.stored[block_id]
+
+    def add_block(self, stream_id: int, stored: StoredBlock, metadata: Any) -> bool:
         if self.refuses:
             return False
-        self.blocks.append(records)
-        self.ids.append(block_id)
+        self.blocks.append(self.stored[stored.block_id])
+        self.ids.append(stored.block_id)
         self.metadata.append(metadata)
         return True
 
@@ -93,7 +103,7 @@ class Bench:
     def __init__(self, conf: dict[str, str] | None = None) -> None:
         self.clock, self.owner, self.receiver = ManualClock(), Owner(), Idle()
         self.supervisor = ReceiverSupervisor(
-            3, self.receiver, self.owner, Settings(conf or {}), self.clock
+            3, self.receiver, self.owner, self.owner, Settings(conf or {}), self.clock
         )
         self.error: BaseException | None = None
         self.thread = in_thread(self._run)
@@ -173,7 +183,7 @@ def fill_queue(bench: Bench) -> None:
     bench.owner.may_store.clear()
     bench.receiver.store(1)
     bench.clock.advance_ms(200)
-    assert bench.owner.storing.wait(10)
+    assert bench.owner.storing_begun.wait(10)
     for number, time_ms in ((2, 400), (3, 600)):
         wait_for_timer(bench.clock, time_ms)
         bench.receiver.store(number)
@@ -577,7 +587,9 @@ def test_restarts_of_a_supervised_receiver_back_off(bench: Bench) -> None:
 def test_a_stop_before_the_start_prevents_it() -> None:
     """Run returns at once."""
     owner, receiver = Owner(), Idle()
-    supervisor = ReceiverSupervisor(0, receiver, owner, Settings({}), ManualClock())
+    supervisor = ReceiverSupervisor(
+        0, receiver, owner, owner, Settings({}), ManualClock()
+    )
     supervisor.stop("never mind")
 
     assert supervisor.run(until=lambda: False) is None
@@ -588,7 +600,9 @@ def test_a_refused_receiver_ends() -> None:
     """The tracker refuses while it stops: that is no error."""
     owner, receiver = Owner(), Idle()
     owner.registers = False
-    supervisor = ReceiverSupervisor(0, receiver, owner, Settings({}), ManualClock())
+    supervisor = ReceiverSupervisor(
+        0, receiver, owner, owner, Settings({}), ManualClock()
+    )
 
     assert supervisor.run(until=lambda: False) is None
     assert not receiver.up.is_set()

@@ -176,6 +176,14 @@ _APPLICATION = (
         "memory for kept partitions, shuffles and received blocks, before they spill or are dropped",
         1,
     ),
+    _works(
+        "spark.millstream.state.memory",
+        _MIB,
+        "2048",
+        "memory for the state that mapWithState keeps at hand; what is over it goes to a "
+        "file in spark.local.dir",
+        1,
+    ),
     Setting(
         "spark.millstream.gc",
         _T,
@@ -229,8 +237,9 @@ _STREAMING = (
     _works(
         "spark.streaming.stopGracefullyOnShutdown",
         _B,
-        "false",
-        "finish received data when the process is told to end",
+        None,
+        "finish received data when the process ends: true: always; false: never, as in "
+        "Spark; else on SIGTERM",
     ),
     _works(
         "spark.streaming.stopSparkContextByDefault",
@@ -270,21 +279,19 @@ _STREAMING = (
         None,
         "classes to register as streaming listeners, comma-separated",
     ),
-    Setting(
+    _works(
         "spark.streaming.blockQueueSize",
         _I,
         "10",
-        "finished blocks that wait to be stored",
+        "finished blocks that wait to be stored; then no more are made",
         1,
-        "a finished block is stored at once; the receiver waits meanwhile",
     ),
-    Setting(
+    _works(
         "spark.streaming.receiver.blockStoreTimeout",
         _S,
         "30",
-        "how long storing one block may take",
+        "how long storing and logging one block may take, with the write-ahead log",
         1,
-        "blocks are stored in this process's memory or on its disk, without a time limit",
     ),
     _works(
         "spark.streaming.manualClock.jump",

@@ -26,6 +26,18 @@ def dumps(value: Any) -> bytes:
         return dumps_function(value)
 
 
+def dumps_unshared(value: Any) -> bytes:
+    """Return `value` pickled without references inside: equal plain values, equal bytes.
+
+    Plain are int, str, bytes, None and tuples of them. What refers to itself can't be.
+    """
+    out = io.BytesIO()
+    pickler = pickle.Pickler(out, pickle.HIGHEST_PROTOCOL)
+    pickler.fast = True
+    pickler.dump(value)
+    return out.getvalue()
+
+
 def loads(data: bytes | bytearray | memoryview) -> Any:
     """Return the value in `data`. Never call it on bytes from a stranger."""
     return pickle.loads(data)  # noqa: S301  Our own bytes only; see the docstring.
@@ -108,13 +120,7 @@ def write_frame(out: BinaryIO, payload: bytes) -> int:
     Raises:
         DurabilityError: The payload is over 2 GiB.
     """
-    if len(payload) > _FRAME_BYTES_MAX:
-        msg = (
-            f"a batch of records takes {len(payload)} bytes pickled; 2 GiB is the limit"
-        )
-        raise DurabilityError(msg, hint="use smaller records or a smaller batch size")
-    header = len(payload).to_bytes(4, "big") + checksum(payload).to_bytes(4, "big")
-    out.write(header)
+    out.write(header_of(payload))
     out.write(payload)
     return _HEADER_BYTES + len(payload)
 
@@ -142,6 +148,20 @@ def read_frames(source: BinaryIO, name: str) -> Iterator[bytes]:
         position += _HEADER_BYTES + length
 
 
+def header_of(payload: bytes) -> bytes:
+    """Return what stands before `payload` in its frame.
+
+    Raises:
+        DurabilityError: The payload is over 2 GiB.
+    """
+    if len(payload) > _FRAME_BYTES_MAX:
+        msg = (
+            f"a batch of records takes {len(payload)} bytes pickled; 2 GiB is the limit"
+        )
+        raise DurabilityError(msg, hint="use smaller records or a smaller batch size")
+    return len(payload).to_bytes(4, "big") + checksum(payload).to_bytes(4, "big")
+
+
 def checksum(payload: bytes) -> int:
     """Return the CRC-32 of a frame's length and payload.
 
@@ -157,6 +177,4 @@ def torn(name: str, position: int) -> DurabilityError:
 
 def frame(payload: bytes) -> bytes:
     """Return `payload` as one frame."""
-    out = io.BytesIO()
-    write_frame(out, payload)
-    return out.getvalue()
+    return header_of(payload) + payload

@@ -39,7 +39,11 @@ class FsspecStorage:
     def append(self, path: str) -> AppendStream:
         """Refuse: object stores can't make the end of a file safe."""
         msg = f"'{self.uri(path)}' can't be appended to safely"
-        raise DurabilityError(msg, hint="keep logs on a local or mounted disk")
+        raise DurabilityError(
+            msg,
+            hint="set closeFileAfterWrite of the write-ahead logs to true, or keep them "
+            "on a local or mounted disk",
+        )
 
     @contextmanager
     def open_atomic(self, path: str, *, sync: bool = True) -> Iterator[BinaryIO]:
@@ -59,6 +63,14 @@ class FsspecStorage:
         del sync
         self._fs.makedirs(self._fs._parent(path), exist_ok=True)
         self._fs.pipe_file(path, data)
+
+    def sync(self, path: str) -> None:
+        """Do nothing: what can be read of a store is safe.
+
+        Raises:
+            FileNotFoundError: It isn't there.
+        """
+        self._fs.info(path)
 
     def rename(self, source: str, target: str) -> None:
         """Move; on object stores this is a copy and a delete."""

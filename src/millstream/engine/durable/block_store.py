@@ -129,6 +129,11 @@ class BlockStore:
         with self._lock:
             return block_id in self._memory or block_id in self._disk
 
+    def ids(self) -> list[str]:
+        """Return the ids of all blocks."""
+        with self._lock:
+            return [*self._memory, *self._disk]
+
     def remove(self, block_id: str) -> None:
         """Forget a block, if it is here."""
         with self._lock:

@@ -2,13 +2,13 @@
 
 A file is `checkpoint-<ms>`; what stood under that name before becomes
 `checkpoint-<ms>.bk`. Each holds checksummed frames. A file that can't be read is passed
-over with a warning, and the next older one is taken.
+over with a warning, and the next older one is taken. So whatever a file needs of the state
+and the logs is kept while the file is there.
 """
 
-import io
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -18,7 +18,7 @@ from millstream.engine.base.storage import Storage, open_storage
 
 _log = logging.getLogger(__name__)
 _NAME = re.compile(r"checkpoint-([0-9]+)(\.bk)?")
-_KEPT_MAX = 10
+KEPT_MAX = 10
 T = TypeVar("T")
 
 
@@ -31,17 +31,44 @@ class CheckpointFile:
     path: str
 
 
-class CheckpointFiles:
-    """Writes checkpoints and reads the newest valid one. One thread at a time writes."""
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a restart from a checkpoint needs besides the checkpoint."""
 
-    def __init__(self, uri: str, *, storage: Storage | None = None) -> None:
-        """Use directory `uri`, which may be missing."""
+    oldest_ms: int
+    """The first batch that it runs again."""
+    state_files: Mapping[str, frozenset[str]]
+    """The names of files of states, by their directories."""
+
+
+class CheckpointFiles:
+    """Writes checkpoints and reads the newest valid one.
+
+    One thread at a time writes, and nobody else writes to the directory meanwhile: what
+    is there is listed once, and again when a write has failed.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        *,
+        storage: Storage | None = None,
+        needs_of: Callable[[list[bytes]], Needs] | None = None,
+    ) -> None:
+        """Use directory `uri`, which may be missing.
+
+        `needs_of` says what a file needs that this object hasn't written itself.
+        """
         self.uri = uri
         if storage is None:
             self._storage, self._directory = open_storage(uri)
         else:
             self._storage, self._directory = storage, uri
+        self._needs_of = needs_of
         self._newest_ms = -1
+        # Which files are there, with what they need; None: it must be looked at.
+        self._present: dict[CheckpointFile, Needs | None] | None = None
+        self._others: set[CheckpointFile] = set()
 
     def files(self) -> list[CheckpointFile]:
         """Return the checkpoints that are there, oldest first; none if there is no directory."""
@@ -55,25 +82,98 @@ class CheckpointFiles:
                 found.append(CheckpointFile(int(name[1]), name[2] is None, path))
         return sorted(found)
 
-    def write(self, time_ms: int, parts: Sequence[bytes]) -> None:
+    # Writing.
+
+    def look(self) -> None:
+        """Find out what is there, and what that needs; the writing thread only.
+
+        Raises:
+            OSError: The directory can't be listed.
+        """
+        found = self.files()
+        self._newest_ms = max([self._newest_ms, *(each.time_ms for each in found)])
+        self._present = {each: self._needs_of_file(each) for each in found}
+        self._others = set(found)
+
+    def _needs_of_file(self, file: CheckpointFile) -> Needs | None:
+        if self._needs_of is None:
+            return None
+        try:
+            return self._needs_of(self.read(file))
+        except (MillstreamError, OSError) as error:
+            _log.info(
+                "an old checkpoint can't be read; what it names isn't spared file=%s "
+                "error=%s",
+                file.path,
+                error,
+            )
+            return None
+
+    def needs(self) -> list[Needs]:
+        """Return what the checkpoints need that are there."""
+        return [each for each in (self._present or {}).values() if each is not None]
+
+    @property
+    def has_others(self) -> bool:
+        """Whether a checkpoint is there that this object didn't write."""
+        return bool(self._others)
+
+    def write(
+        self, time_ms: int, parts: Sequence[bytes], needs: Needs | None = None
+    ) -> None:
         """Write one checkpoint; it is there, whole and safe, when the call returns.
 
-        The name carries the largest time written so far: a late checkpoint of an older
-        batch must not look older than the facts that it holds.
+        The name carries the largest time of all that are there: a late checkpoint of an
+        older batch, and the first ones after a restart, must not look older than the facts
+        that they hold.
 
         Raises:
             DurabilityError, OSError: The disk refuses it.
         """
+        if self._present is None:
+            self.look()
+        present, self._present = self._present, None  # Not known while it is changed.
+        assert present is not None, "it has been looked at"
         self._newest_ms = max(self._newest_ms, time_ms)
-        out = io.BytesIO()
-        for part in parts:
-            frames.write_frame(out, part)
-        target = f"{self._directory}/checkpoint-{self._newest_ms}"
-        if self._storage.exists(target):
-            self._storage.rename(target, f"{target}.bk")
-        self._storage.write_atomic(target, out.getvalue())
-        for old in self.files()[:-_KEPT_MAX]:
-            self._storage.delete(old.path)
+        target = self._file(is_newest_of_time=True)
+        backup = self._file(is_newest_of_time=False)
+        if target in present:
+            # Until the new one is there the backup is the newest.
+            self._storage.rename(target.path, backup.path)
+            present[backup] = present.pop(target)
+            self._others.discard(backup)
+            if target in self._others:
+                self._others.remove(target)
+                self._others.add(backup)
+        data = b"".join(
+            each for part in parts for each in (frames.header_of(part), part)
+        )
+        self._storage.write_atomic(target.path, data)
+        present[target] = needs
+        self._present = present
+        self._delete_old(present)
+
+    def _file(self, *, is_newest_of_time: bool) -> CheckpointFile:
+        suffix = "" if is_newest_of_time else ".bk"
+        path = f"{self._directory}/checkpoint-{self._newest_ms}{suffix}"
+        return CheckpointFile(self._newest_ms, is_newest_of_time, path)
+
+    def _delete_old(self, present: dict[CheckpointFile, Needs | None]) -> None:
+        for old in sorted(present)[:-KEPT_MAX]:
+            try:
+                self._storage.delete(old.path)
+            except (DurabilityError, OSError) as error:
+                # The next write tries again.
+                _log.warning(
+                    "an old checkpoint can't be deleted file=%s error=%s",
+                    old.path,
+                    error,
+                )
+                continue
+            del present[old]
+            self._others.discard(old)
+
+    # Reading.
 
     def read(self, file: CheckpointFile) -> list[bytes]:
         """Return the parts of one checkpoint.
@@ -101,6 +201,8 @@ class CheckpointFiles:
         for file in reversed(self.files()):
             try:
                 decoded = decode(self.read(file))
+                # Its writer may have been killed before its name was safe.
+                self._storage.sync(file.path)
             except (MillstreamError, OSError, ValueError, KeyError, TypeError) as error:
                 _log.warning(
                     "a checkpoint can't be read; trying an older one file=%s error=%s",
@@ -109,9 +211,8 @@ class CheckpointFiles:
                 )
                 failed.append(f"{file.path}: {error}")
                 cause = cause or error
-                continue
-            self._newest_ms = file.time_ms
-            return decoded
+            else:
+                return decoded
         if not failed:
             return None
         msg = f"Failed to read checkpoint from directory {self.uri}"

@@ -1,8 +1,9 @@
 """LogSegments: the names and the contents of a write-ahead log's files.
 
-A segment `log-<begin>-<end>` holds frames, one a record. A crash may cut its last frame
-short: that frame was never promised to anybody, and reading ends before it. A frame that
-is damaged while whole ones follow was promised, so it is an error.
+A segment `log-<begin>-<end>` holds frames, one a record, behind a mark of how long the
+segment before it is. A crash may cut its last frame short: that frame was never promised
+to anybody, and reading ends before it. A frame that is damaged while whole ones follow,
+or while the next segment's mark says that it was whole, was promised, so it is an error.
 """
 
 import logging
@@ -56,6 +57,41 @@ class LogSegment:
         if last is None or begin_ms > last.begin_ms:
             return cls(begin_ms, 0, begin_ms + rolling_ms)
         return cls(last.begin_ms, last.number + 1, last.begin_ms + rolling_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class After:
+    """What a segment knows of the one before it: its name and how many bytes are whole."""
+
+    name: str
+    size: int
+
+
+_MARK = b"\x00millstream-log-after "
+
+
+def mark_after(last: LogSegment | None, size: int | None) -> bytes:
+    """Return the first record of a segment; of the one before nothing may be known."""
+    if last is None or size is None:
+        return _MARK
+    return _MARK + f"{last.name} {size}".encode()
+
+
+def read_mark(record: bytes) -> After | None:
+    """Return what a segment's first record says; None when it is no mark."""
+    if not record.startswith(_MARK):
+        return None
+    name, _, size = record[len(_MARK) :].decode(errors="replace").partition(" ")
+    return After(name, int(size) if size.isdecimal() else 0)
+
+
+def cut_short(directory: str, known: After) -> DurabilityError:
+    """Return the error for a segment that isn't as long as the next one says."""
+    msg = (
+        f"file '{directory}/{known.name}' is damaged: it had {known.size} bytes of whole "
+        "records"
+    )
+    return DurabilityError(msg, hint="restore the file from a copy")
 
 
 def find_segments(storage: Storage, directory: str) -> list[LogSegment]:

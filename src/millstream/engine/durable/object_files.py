@@ -43,6 +43,22 @@ def write_rows(
     return count
 
 
+def check(storage: Storage, path: str) -> None:
+    """Read a file without its records, to see if it is whole.
+
+    Raises:
+        DurabilityError: The file is damaged; names it and the place.
+        FileNotFoundError: There is no such file.
+    """
+    last = b""
+    with storage.open_input(path) as source:
+        for payload in frames.read_frames(source, path):
+            last = payload
+    if not last.startswith(_END):
+        msg = f"file '{path}' is damaged: it has no end"
+        raise DurabilityError(msg)
+
+
 def read_rows(storage: Storage, path: str) -> Iterator[Any]:
     """Yield the records of a file.
 

@@ -8,7 +8,16 @@ files that a checkpoint's record names count.
 
 import logging
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -49,6 +58,14 @@ class _File:
     rows: int
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A version and the files it is read from, in order; None: nothing is committed."""
+
+    version: int | None
+    names: Sequence[str]
+
+
 class StateFiles:
     """Versions in the files of a directory. One thread commits, another may compact."""
 
@@ -68,6 +85,7 @@ class StateFiles:
         self._numbers = 0
         self._unrecorded: set[str] = set()
         """Files being written, which no version names yet: `clean` spares them."""
+        self._being_read: Counter[str] = Counter()
         self.bytes_written = 0
 
     @classmethod
@@ -172,26 +190,86 @@ class StateFiles:
             DurabilityError: A file is damaged; names it.
             FileNotFoundError: A file is missing.
         """
+        with self.reading(version) as reading:
+            return [
+                LoadedPartition(partition, rows.keys, rows.states, rows.stamps)
+                for partition, frame in self.partitions(reading)
+                for rows in (state_frames.from_frame(frame),)
+            ]
+
+    def check(self, versions: Iterable[int]) -> None:
+        """Read the files of versions, to see if they can be.
+
+        Raises:
+            DurabilityError: A file is damaged; names it.
+            FileNotFoundError: A file is missing.
+        """
         with self._lock:
-            if not self.has(version):
-                msg = f"state '{self.uri}' has no version {version}: {self.versions}"
-                raise KeyError(msg)
-            names = self._chain(version)
-        rows: dict[tuple[int, Any], tuple[Any, int]] = {}
-        for name in names:
-            _fold(rows, state_frames.from_frame(self._read(name)))
-        parts: dict[int, LoadedPartition] = {}
-        for (partition, key), (state, stamp) in rows.items():
-            part = parts.get(partition)
-            if part is None:
-                part = parts[partition] = LoadedPartition(partition, [], [], [])
-            part.keys.append(key)
-            part.states.append(state)
-            part.stamps.append(stamp)
-        return [parts[each] for each in sorted(parts)]
+            names = {name for version in versions for name in self._chain(version)}
+        for name in sorted(names):
+            path = f"{self._directory}/{name}"
+            with self._storage.open_input(path) as source:
+                state_frames.unseal(source.read(), path)
+
+    @contextmanager
+    def reading(self, version: int | None = None) -> Iterator["Reading"]:
+        """Keep the files of a version, the newest by default, while the block reads them.
+
+        Raises:
+            KeyError: There is no such version.
+        """
+        with self._lock:
+            if version is None:
+                version = self.latest
+            names = [] if version is None else self._chain(version)
+            self._being_read.update(names)
+        try:
+            yield Reading(version, names)
+        finally:
+            with self._lock:
+                self._being_read.subtract(names)
+                self._being_read += Counter()  # Drops those that nobody reads now.
+
+    def partitions(
+        self, reading: "Reading", only: int | None = None
+    ) -> Iterator[tuple[int, Any]]:
+        """Yield the partitions that have keys, each as a Polars frame of its rows.
+
+        Each file is read once; what has been yielded isn't held any more.
+
+        Raises:
+            DurabilityError: A file is damaged; names it.
+            FileNotFoundError: A file is missing.
+        """
+        read = map(self._read, reading.names)
+        yield from _merged_partitions(read, only, drops_gone=True)
+
+    def changes_since(self, version: int, reading: "Reading") -> list[Any] | None:
+        """Return the deltas that lead from a version to the one being read, as frames.
+
+        None: they can't be told apart from what was before any more.
+        """
+        with self._lock:
+            assert reading.version is not None, "there are no changes to nothing"
+            since = [
+                each
+                for each in self._deltas
+                if version < each.version <= reading.version
+            ]
+            is_merged = any(
+                version < each.version <= reading.version for each in self._snapshots
+            )
+            names = [each.name for each in since if each.name is not None]
+            # Compaction after `reading` began merges others.
+            if is_merged or not set(names) <= set(reading.names):
+                return None
+        return [self._read(name) for name in names]
 
     def _chain(self, version: int) -> list[str]:
         """Return the files a version is read from, in order."""
+        if not self.has(version):
+            msg = f"state '{self.uri}' has no version {version}: {self.versions}"
+            raise KeyError(msg)
         base = max(
             (s for s in self._snapshots if s.version <= version),
             key=lambda each: each.version,
@@ -225,6 +303,8 @@ class StateFiles:
             )
             since = -1 if base is None else base.version
             tail = [d for d in known if d.version > since and d.name is not None]
+            # Or a stream without news would have one more in every checkpoint.
+            self._deltas = [d for d in self._deltas if d.name or d.version >= target]
         if len(tail) <= self._chain_max:
             return
         rows = sum(each.rows for each in tail)
@@ -267,16 +347,33 @@ class StateFiles:
         return _File(version, name, frame.height)
 
     def _merge(self, names: Sequence[str], *, drops_gone: bool) -> Any:
-        read = [self._read(name) for name in names]
-        schemas = {tuple(each.schema.items()) for each in read}
-        if len(schemas) == 1 and state_frames.is_typed(read[0]):
-            return _merge_natively(read, drops_gone=drops_gone)
-        # Keys that are equal in Python may be pickled differently: merged by Python.
-        rows: dict[tuple[int, Any], tuple[Any, int]] = {}
-        gone: dict[tuple[int, Any], None] = {}
-        for each in read:
-            _fold(rows, state_frames.from_frame(each), gone)
-        return state_frames.to_frame(_columns_of(rows, () if drops_gone else gone))
+        # Partition by partition, and natively where that is right: a batch that runs
+        # meanwhile is hardly held up, for Polars works without the interpreter's lock.
+        merged = _merged_partitions(map(self._read, names), None, drops_gone=drops_gone)
+        return state_frames.concat([frame for _, frame in merged])
+
+    def rewrite(self, change: Callable[[Any], Any]) -> None:
+        """Replace files by what `change(Polars frame)` returns; None keeps a file.
+
+        Before the first commit only. The old files stay: older checkpoints name them.
+
+        Raises:
+            DurabilityError, OSError: A file is damaged, or the disk refuses one; nothing
+                has changed.
+        """
+        made: dict[str, _File] = {}
+        with self._lock:
+            known = [each for each in (*self._snapshots, *self._deltas) if each.name]
+        for old in known:
+            assert old.name is not None, "files without rows have no name"
+            frame = change(self._read(old.name))
+            if frame is not None:
+                stem = old.name.rpartition("-")[0]
+                made[old.name] = self._write_merged(stem, old.version, frame)
+        with self._lock:
+            self._snapshots = [made.get(s.name or "", s) for s in self._snapshots]
+            self._deltas = [made.get(d.name or "", d) for d in self._deltas]
+            self._unrecorded -= {each.name for each in made.values() if each.name}
 
     def clean(self, keep: Collection[str]) -> None:
         """Delete the files that neither `keep` nor the present versions name."""
@@ -285,7 +382,12 @@ class StateFiles:
         # Listed first: what a commit writes after that isn't looked at.
         listed = self._storage.list(self._directory)
         with self._lock:
-            needed = {*keep, *self.file_names(), *self._unrecorded}
+            needed = {
+                *keep,
+                *self.file_names(),
+                *self._unrecorded,
+                *self._being_read,
+            }
         for info in listed:
             if info.name.endswith(".arrow") and info.name not in needed:
                 self._storage.delete(f"{self._directory}/{info.name}")
@@ -301,11 +403,70 @@ def _run_to_merge(tail: Sequence[_File]) -> Sequence[_File]:
     return tail
 
 
-def _merge_natively(read: Sequence[Any], *, drops_gone: bool) -> Any:
+def _merged_partitions(
+    read: Iterable[Any], only: int | None, *, drops_gone: bool
+) -> Iterator[tuple[int, Any]]:
+    """Yield each partition with its rows in frames of which later ones win."""
+    split = [state_frames.by_partition(frame, only) for frame in read]
+    for partition in sorted({each for parts in split for each in parts}):
+        parts = [parts.pop(partition) for parts in split if partition in parts]
+        merged = _merge_one(parts, drops_gone=drops_gone)
+        if merged.height:
+            yield partition, merged
+
+
+def _merge_one(parts: list[Any], *, drops_gone: bool) -> Any:
+    """Return the rows of one partition, in the order its keys were first seen."""
+    parts = state_frames.alike(parts)
+    key = state_frames.key_column(parts[0])
+    if key is not None and len({tuple(each.schema.items()) for each in parts}) == 1:
+        return _merge_natively(parts, key, drops_gone=drops_gone)
+    # Keys that are equal in Python may be pickled differently: merged by Python.
+    rows: dict[tuple[int, Any], tuple[Any, int]] = {}
+    gone: dict[tuple[int, Any], None] = {}
+    for each in parts:
+        _fold(rows, state_frames.from_frame(each), gone)
+    return state_frames.to_frame(_columns_of(rows, () if drops_gone else gone))
+
+
+def _merge_natively(parts: list[Any], key: str, *, drops_gone: bool) -> Any:
+    """Return the rows that later parts leave; the first is the largest, as a rule."""
     import polars as pl  # noqa: PLC0415  Heavy; only where there is state.
 
-    rows = pl.concat(read).with_row_index("place")
-    key = ["partition", "key"]
+    base = parts[0]
+    if not drops_gone or base["is_gone"].any():
+        gone, puts = _net_changes(pl.concat(parts), key)
+        # Dropped first, then put: a key that came back is a new one, behind all others.
+        return puts if drops_gone else pl.concat([gone, puts])
+    if len(parts) == 1:
+        return base
+    # Most of its rows stay as they are: only the few later ones are sorted out.
+    gone, puts = _net_changes(pl.concat(parts[1:]), key)
+    if gone.height:
+        base = base.join(gone, on=key, how="anti", maintain_order="left")
+    values = [
+        each for each in ("state", "state_pickled", "stamp") if each in base.columns
+    ]
+    new = {each: f"new_{each}" for each in values}
+    changes = puts.select(key, *values, pl.lit(value=True).alias("is_new")).rename(new)
+    patched = base.join(changes, on=key, how="left", maintain_order="left")
+    patched = patched.with_columns(
+        pl.when(pl.col("is_new"))
+        .then(pl.col(new[each]))
+        .otherwise(pl.col(each))
+        .alias(each)
+        for each in values
+    ).select(base.columns)
+    added = puts.join(base, on=key, how="anti", maintain_order="left")
+    return pl.concat([patched, added])
+
+
+def _net_changes(rows: Any, key: str) -> tuple[Any, Any]:
+    """Return the keys that were ever dropped, and the rows put since with what they end as."""
+    import polars as pl  # noqa: PLC0415  Heavy; only where there is state.
+
+    columns = rows.columns
+    rows = rows.with_row_index("place")
     dropped = rows.filter("is_gone")
     puts = rows.filter(~pl.col("is_gone"))
     if dropped.height:
@@ -315,14 +476,10 @@ def _merge_natively(read: Sequence[Any], *, drops_gone: bool) -> Any:
             (pl.col("place") > pl.col("gone_place")).fill_null(value=True)
         )
     # In the order of first insertion, which `unique(keep="last")` would lose.
-    columns = read[0].columns
-    values = [pl.col(each).last() for each in columns if each not in key]
-    merged = puts.group_by(key, maintain_order=True).agg(values).select(columns)
-    if drops_gone:
-        return merged
-    # Dropped first, then put: a key that came back is a new one, behind all others.
+    values = [pl.col(each).last() for each in columns if each != key]
+    puts = puts.group_by(key, maintain_order=True).agg(values).select(columns)
     gone = dropped.unique(key, keep="first", maintain_order=True).select(columns)
-    return pl.concat([gone, merged])
+    return gone, puts
 
 
 def _fold(

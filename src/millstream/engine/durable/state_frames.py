@@ -2,13 +2,13 @@
 
 Columns: `partition`, `key`, `state`, `stamp` (ms), `is_gone`. Keys and states of one plain
 type are columns of that type; any other are pickles, and their columns are called
-`key_pickled` and `state_pickled`. Behind the stream, where Arrow readers don't look, are
+`key_pickled` and `state_pickled`; or `key_plain`, where equal keys have equal pickles. Behind the stream, where Arrow readers don't look, are
 its length (8 bytes), its CRC-32 (4 bytes) and `MSTA`.
 """
 
 import io
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,9 +33,13 @@ class StateColumns:
 
 def seal(payload: bytes) -> bytes:
     """Return `payload` with its trailer."""
+    return payload + _trailer(payload)
+
+
+def _trailer(payload: bytes | memoryview) -> bytes:
     length = len(payload).to_bytes(8, "big")
     checksum = zlib.crc32(payload, zlib.crc32(length)).to_bytes(4, "big")
-    return payload + length + checksum + _MAGIC
+    return length + checksum + _MAGIC
 
 
 def unseal(data: bytes, name: str) -> memoryview:
@@ -78,7 +82,10 @@ def write(frame: Any) -> bytes:
     """Return a Polars frame of state as the bytes of a file."""
     out = io.BytesIO()
     frame.write_ipc_stream(out)
-    return seal(out.getvalue())
+    with out.getbuffer() as payload:
+        trailer = _trailer(payload)
+    out.write(trailer)  # Behind it in place: a snapshot's bytes aren't held twice.
+    return out.getvalue()
 
 
 def read(data: bytes, name: str) -> Any:
@@ -110,31 +117,117 @@ def from_frame(frame: Any) -> StateColumns:
     """Return the rows of a Polars frame."""
     return StateColumns(
         frame["partition"].to_list(),
-        _keys(frame),
-        _states(frame),
+        keys_of(frame),
+        states_of(frame),
         frame["stamp"].to_list(),
         frame["is_gone"].to_list(),
     )
 
 
-def is_typed(frame: Any) -> bool:
-    """Say whether equal keys are equal values in the frame.
+SLICE_ROWS = 100_000
+
+
+def in_slices(frame: Any) -> Iterator[tuple[list[Any], list[Any], list[int]]]:
+    """Yield keys, states and stamps of a frame's rows, so many at a time."""
+    for part in frame.iter_slices(SLICE_ROWS):
+        yield keys_of(part), states_of(part), part["stamp"].to_list()
+
+
+_SAMPLE_ROWS = 40
+
+
+def sample_of(frame: Any) -> list[tuple[Any, Any]]:
+    """Return a few rows' keys and states, as they are kept."""
+    few = frame.gather_every(max(1, frame.height // _SAMPLE_ROWS))
+    return list(zip(keys_of(few), states_of(few), strict=True))
+
+
+def values_of(frame: Any) -> list[Any]:
+    """Return the states of a frame as programs see them: copies of the caller's own."""
+    if "state" in frame.columns:
+        return states_of(frame)
+    return [
+        None if each is None else frames.loads(each)
+        for each in frame["state_pickled"].to_list()
+    ]
+
+
+def with_partitions(frame: Any, partitions: Sequence[int]) -> Any:
+    """Return a Polars frame of the same rows in other partitions."""
+    import polars as pl  # noqa: PLC0415  Heavy; only where there is state.
+
+    return frame.with_columns(pl.Series("partition", partitions, dtype=pl.UInt32))
+
+
+def by_partition(frame: Any, only: int | None = None) -> dict[int, Any]:
+    """Return the rows of each partition, or of one, in their order."""
+    import polars as pl  # noqa: PLC0415  Heavy; only where there is state.
+
+    if only is not None:
+        rows = frame.filter(pl.col("partition") == only)
+        return {only: rows} if rows.height else {}
+    parts = frame.partition_by("partition", as_dict=True, maintain_order=True)
+    return {partition: rows for (partition,), rows in parts.items()}
+
+
+def alike(parts: list[Any]) -> list[Any]:
+    """Return the same frames, those without any state value with the others' type of it."""
+    import polars as pl  # noqa: PLC0415  Heavy; only where there is state.
+
+    def has_values(part: Any) -> bool:
+        return "state" not in part.columns or part["state"].null_count() < part.height
+
+    kinds = {p.schema["state"] for p in parts if "state" in p.columns and has_values(p)}
+    if len(kinds) != 1:
+        return parts
+    (kind,) = kinds
+    return [
+        p if has_values(p) else p.with_columns(pl.col("state").cast(kind))
+        for p in parts
+    ]
+
+
+def concat(parts: Sequence[Any]) -> Any:
+    """Return the rows of frames, one behind the other; they may differ in their types."""
+    import polars as pl  # noqa: PLC0415  Heavy; only where there is state.
+
+    parts = alike(list(parts))
+    if len({tuple(each.schema.items()) for each in parts}) == 1:
+        return pl.concat(parts)
+    rows = StateColumns([], [], [], [], [])
+    for each in map(from_frame, parts):
+        rows.partitions.extend(each.partitions)
+        rows.keys.extend(each.keys)
+        rows.states.extend(each.states)
+        rows.stamps.extend(each.stamps)
+        rows.gone.extend(each.gone)
+    return to_frame(rows)
+
+
+def key_column(frame: Any) -> str | None:
+    """Return the column in which equal keys, and only those, are equal values.
 
     Floats aren't: 0.0 is -0.0 for Python alone, and NaN is NaN for Polars alone.
     """
     import polars as pl  # noqa: PLC0415  Heavy; only where there is state.
 
-    return bool(frame.schema.get("key", pl.Float64) != pl.Float64)
+    for name in ("key", "key_plain"):
+        if frame.schema.get(name, pl.Float64) != pl.Float64:
+            return name
+    return None
 
 
-def _keys(frame: Any) -> list[Any]:
+def keys_of(frame: Any) -> list[Any]:
+    """Return the keys of a Polars frame, row by row."""
     if "key" in frame.columns:
         typed: list[Any] = frame["key"].to_list()
         return typed
-    return list(map(frames.loads, frame["key_pickled"].to_list()))
+    name = "key_plain" if "key_plain" in frame.columns else "key_pickled"
+    return list(map(frames.loads, frame[name].to_list()))
 
 
-def _states(frame: Any) -> list[Any]:
+def states_of(frame: Any) -> list[Any]:
+    """Return the states of a frame, as they are kept."""
     if "state" in frame.columns:
         typed: list[Any] = frame["state"].to_list()
         return typed
@@ -163,7 +256,19 @@ def _series(name: str, values: Sequence[Any]) -> Any:
                 return pl.Series(name, values, dtype=dtype, strict=True)
             except (OverflowError, UnicodeError, TypeError, pl.exceptions.PolarsError):
                 pass  # Too large an int, text that isn't UTF-8: pickled instead.
+    if name == "key" and all(map(_is_plain, values)):
+        pickles = list(map(frames.dumps_unshared, values))
+        return pl.Series("key_plain", pickles, dtype=pl.Binary)
     return pl.Series(f"{name}_pickled", list(_pickles(values)), dtype=pl.Binary)
+
+
+_PLAIN = frozenset({int, str, bytes, type(None)})
+
+
+def _is_plain(key: Any) -> bool:
+    """Say whether only keys of the same types inside can be equal to it."""
+    kind = type(key)
+    return kind in _PLAIN or (kind is tuple and all(map(_is_plain, key)))
 
 
 def _pickles(values: Iterable[Any]) -> Iterable[bytes | None]:

@@ -11,14 +11,17 @@ be lost with the machine, together with others that were written shortly before.
 Nothing is ever written behind a frame that may be torn: after a failed write, and after a
 restart, a new segment begins. What a failed write left behind is cut off before the record
 is written again, so that it isn't read twice. A directory has one writer at a time.
+
+A segment that isn't the first begins with a mark of how many bytes the one before it has:
+damaged at its end later on, that one doesn't look as if a crash had cut it short.
 """
 
 import io
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, groupby
 from typing import Protocol
 
 from millstream.engine.base import frames
@@ -32,13 +35,19 @@ from millstream.engine.base.storage import AppendStream, Storage, open_storage
 from millstream.engine.durable.log_segments import (
     HEADER_BYTES,
     LogSegment,
+    cut_short,
     find_segments,
+    mark_after,
     read_frame,
+    read_mark,
     whole_frames,
 )
 
 _log = logging.getLogger(__name__)
 _GROUP = b"\x00group"
+# Copying a larger record into a group costs more than the sync that this saves.
+_ALONE_BYTES = 1 << 16
+_LENGTH_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +83,8 @@ class WriteAheadLog(Protocol):
     def clean(self, threshold_ms: int) -> None:
         """Delete segments that ended before `threshold_ms`; never the one being written.
 
-        Returns when they are deleted. Failing to only warns.
+        Oldest first; returns when they are deleted. Failing to only warns, and leaves the
+        newer ones for the next time.
         """
         ...
 
@@ -83,10 +93,17 @@ class WriteAheadLog(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Writer:
-    segment: LogSegment
-    out: AppendStream
+@dataclass(slots=True, eq=False)
+class _Segment:
+    """A file of the log."""
+
+    name: LogSegment
+    path: str
+    promised: int | None
+    """How many of its bytes are; None: it was there before us, whatever it holds."""
+    whole: int | None = None
+    """How many bytes of one that was there before us are whole records, once read."""
+    out: AppendStream | None = None
 
 
 class FileLog:
@@ -117,14 +134,12 @@ class FileLog:
         self._closes_after_write = closes_after_write
         self._sync = sync
         self._lock = threading.Lock()
-        # In order, with the bytes that were promised; None: it was there before us.
-        self._segments: dict[LogSegment, int | None] = dict.fromkeys(
-            find_segments(storage, self._directory)
-        )
+        names = find_segments(storage, self._directory)
+        self._segments = [self._segment(name, None) for name in names]
         # Stays when the segment is cleaned: no name is used twice.
-        self._last = max(self._segments, default=None)
-        self._writer: _Writer | None = None
-        self._torn: LogSegment | None = None
+        self._last = max(names, default=None)
+        self._current: _Segment | None = None
+        self._torn: _Segment | None = None
         self._is_closed = False
 
     def write(self, record: bytes, time_ms: int) -> LogHandle:
@@ -134,14 +149,14 @@ class FileLog:
             DurabilityError, OSError: It refused too often.
             IllegalStateError: The log is closed.
         """
-        frame = frames.frame(record)
+        header = frames.header_of(record)
         with self._lock:
             if self._is_closed:
                 msg = f"the log '{self._directory}' is closed"
                 raise IllegalStateError(msg)
             for failures in count(1):
                 try:
-                    return self._write_once(frame, time_ms)
+                    return self._write_once(header, record, time_ms)
                 except (DurabilityError, OSError) as error:
                     if failures >= self._failures_max:
                         raise
@@ -153,55 +168,72 @@ class FileLog:
             msg = "a write ends with its handle or its last error"
             raise AssertionError(msg)
 
-    def _write_once(self, frame: bytes, time_ms: int) -> LogHandle:
-        self._cut_torn()
-        segment = self._writer.segment if self._writer is not None else None
-        if segment is None or time_ms > segment.end_ms:
-            self._close_writer()
+    def _write_once(self, header: bytes, record: bytes, time_ms: int) -> LogHandle:
+        if self._torn is not None:
+            self._cut_torn()
+        segment = self._current
+        mark = b""
+        if segment is None or time_ms > segment.name.end_ms:
+            self._close_current()
+            mark = self._mark(record)
             segment = self._new_segment(time_ms)
-        offset = self._segments[segment] or 0
+        assert segment.promised is not None, "a log writes to its own segments"
+        offset = segment.promised + len(mark)
         try:
             if self._closes_after_write:
-                path = self._path(segment)
-                self._storage.write_atomic(path, frame, sync=self._sync)
+                data = mark + header + record
+                self._storage.write_atomic(segment.path, data, sync=self._sync)
             else:
-                self._append(segment, frame)
+                self._append(segment, mark + header, record)
         except BaseException:
             # Whatever it was, half a frame may be there.
             self._torn = segment
-            self._close_writer()
+            self._close_current()
             raise
-        self._segments[segment] = offset + len(frame)
-        return LogHandle(self._path(segment), offset, len(frame) - HEADER_BYTES)
+        segment.promised = offset + len(header) + len(record)
+        return LogHandle(segment.path, offset, len(record))
 
-    def _append(self, segment: LogSegment, frame: bytes) -> None:
-        if self._writer is None:
-            out = self._storage.append(self._path(segment))
-            self._writer = _Writer(segment, out)
-        out = self._writer.out
-        out.write(frame)
+    def _mark(self, first: bytes) -> bytes:
+        """Return the frame that a new segment begins with, before its `first` record."""
+        if self._last is None and read_mark(first) is None:
+            return b""  # There is nothing before it.
+        before = self._segments[-1] if self._segments else None
+        size = None
+        if before is not None and before.name == self._last:
+            size = before.whole if before.promised is None else before.promised
+        return frames.frame(mark_after(self._last, size))
+
+    def _append(self, segment: _Segment, header: bytes, record: bytes) -> None:
+        out = segment.out
+        if out is None:
+            out = segment.out = self._storage.append(segment.path)
+            self._current = segment
+        out.write(header)
+        out.write(record)  # Apart: a large one isn't copied.
         if self._sync:
             out.sync()
         else:
             out.flush()
 
-    def _new_segment(self, time_ms: int) -> LogSegment:
-        segment = LogSegment.after(self._last, time_ms, self._rolling_ms)
+    def _new_segment(self, time_ms: int) -> _Segment:
+        name = LogSegment.after(self._last, time_ms, self._rolling_ms)
         # Somebody else may write here, whatever we were told: spare what is there.
-        while self._storage.exists(self._path(segment)):
-            segment = LogSegment.after(segment, time_ms, self._rolling_ms)
-        self._last = segment
-        self._segments[segment] = 0
-        return segment
+        while self._storage.exists(f"{self._directory}/{name.name}"):
+            name = LogSegment.after(name, time_ms, self._rolling_ms)
+        self._last = name
+        made = self._segment(name, 0)
+        self._segments.append(made)
+        return made
 
-    def _path(self, segment: LogSegment) -> str:
-        return f"{self._directory}/{segment.name}"
+    def _segment(self, name: LogSegment, promised: int | None) -> _Segment:
+        return _Segment(name, f"{self._directory}/{name.name}", promised)
 
-    def _close_writer(self) -> None:
-        writer, self._writer = self._writer, None
-        if writer is not None:
+    def _close_current(self) -> None:
+        current, self._current = self._current, None
+        if current is not None and current.out is not None:
+            out, current.out = current.out, None
             try:
-                writer.out.close()
+                out.close()
             except (DurabilityError, OSError) as error:
                 # Nothing is lost: what was promised was flushed before.
                 _log.warning("closing a log's segment failed error=%s", error)
@@ -211,7 +243,7 @@ class FileLog:
         segment, self._torn = self._torn, None
         if segment is None:
             return
-        path, size = self._path(segment), self._segments.get(segment) or 0
+        path, size = segment.path, segment.promised or 0
         try:
             if size == 0:
                 self._storage.delete(path)
@@ -253,51 +285,72 @@ class FileLog:
         Reads a segment at a time into memory. A segment that was deleted is empty.
 
         Raises:
-            DurabilityError: A record is damaged, and whole ones follow in its segment.
+            DurabilityError: A record is damaged, and whole ones follow in its segment, or
+                the next segment knows that it was whole.
             OSError: A segment can't be read.
         """
         with self._lock:
-            segments = list(self._segments.items())
+            segments = [(each, each.promised) for each in self._segments]
+        found: dict[str, int] = {}
         for segment, size in segments:
-            path = self._path(segment)
+            path = segment.path
             try:
+                if size is None and self._sync:
+                    # Whoever wrote it may have been killed before it was synced. What is
+                    # read now is acted on, so a power failure must not take it back.
+                    self._storage.sync(path)
                 with self._storage.open_input(path) as source:
                     # Not more than was promised: another thread may be writing.
                     data = source.read() if size is None else source.read(size)
             except FileNotFoundError:
                 continue
-            yield from whole_frames(data, path)
+            position = 0
+            for record in whole_frames(data, path):
+                after = read_mark(record) if position == 0 else None
+                position += HEADER_BYTES + len(record)
+                if after is None:
+                    yield record
+                elif found.get(after.name, after.size) < after.size:
+                    raise cut_short(self._directory, after)
+            found[segment.name.name] = segment.whole = position
 
     def clean(self, threshold_ms: int) -> None:
         """Delete segments that ended before `threshold_ms`; nothing once it is closed."""
         with self._lock:
             if self._is_closed:
                 return
-            current = self._writer.segment if self._writer is not None else None
             old = [
                 segment
                 for segment in self._segments
-                if segment.end_ms < threshold_ms and segment != current
+                if segment.name.end_ms < threshold_ms and segment is not self._current
             ]
-        for segment in old:
-            path = self._path(segment)
+        deleted = {id(segment) for segment in self._delete(old)}
+        with self._lock:
+            self._segments = [s for s in self._segments if id(s) not in deleted]
+
+    def _delete(self, old: list[_Segment]) -> list[_Segment]:
+        for count_deleted, segment in enumerate(old):
             try:
-                self._storage.delete(path)
+                self._storage.delete(segment.path)
             except (DurabilityError, OSError) as error:
                 _log.warning(
-                    "an old log can't be deleted file=%s error=%s", path, error
+                    "an old log can't be deleted file=%s error=%s", segment.path, error
                 )
-                continue
-            with self._lock:
-                self._segments.pop(segment, None)
+                # Nor are newer ones, until it is: they may say what became of its records.
+                return old[:count_deleted]
+        return old
 
     def close(self) -> None:
         """Write no more."""
         with self._lock:
             if not self._is_closed:
                 self._is_closed = True
-                self._close_writer()
+                self._close_current()
                 self._cut_torn()
+
+
+def _new_event() -> threading.Event:
+    return threading.Event()  # Looked up when called: simulations bring their own.
 
 
 @dataclass(slots=True, eq=False)
@@ -306,7 +359,7 @@ class _Waiting:
 
     record: bytes
     time_ms: int
-    done: threading.Event = field(default_factory=threading.Event)
+    done: threading.Event = field(default_factory=_new_event)
     handle: LogHandle | None = None
     error: SparkError | IllegalStateError | None = None
 
@@ -379,8 +432,9 @@ class BatchedLog:
                 group, self._queue = self._queue, []
             if not group:
                 return
-            self._write_group(sorted(group, key=lambda each: each.time_ms))
-            del group  # Or its records live until the next ones come.
+            for each in _groups(sorted(group, key=lambda each: each.time_ms)):
+                self._write_group(each)
+            del group, each  # Or their records live until the next ones come.
 
     def _write_group(self, group: list[_Waiting]) -> None:
         try:
@@ -411,8 +465,7 @@ class BatchedLog:
         """
         for record in self._log.read_all():
             if record.startswith(_GROUP):
-                members = io.BytesIO(record[len(_GROUP) :])
-                yield from frames.read_frames(members, "a group of a log")
+                yield from _members(record)
             else:
                 yield record
 
@@ -437,10 +490,34 @@ class BatchedLog:
         self._log.close()
 
 
+def _groups(waiting: Sequence[_Waiting]) -> Iterator[list[_Waiting]]:
+    """Yield what is written together: neighbours, of which none is large."""
+    for is_large, members in groupby(
+        waiting, key=lambda each: len(each.record) > _ALONE_BYTES
+    ):
+        if is_large:
+            yield from ([each] for each in members)
+        else:
+            yield list(members)
+
+
 def _encode(group: list[_Waiting]) -> bytes:
     if len(group) == 1 and not group[0].record.startswith(_GROUP):
         return group[0].record
-    return _GROUP + b"".join(frames.frame(each.record) for each in group)
+    # Not frames again: in a group that a crash has cut short they would be whole ones, and
+    # whole frames behind a torn one mean damage.
+    parts = [_GROUP]
+    for each in group:
+        parts += (len(each.record).to_bytes(_LENGTH_BYTES, "big"), each.record)
+    return b"".join(parts)
+
+
+def _members(group: bytes) -> Iterator[bytes]:
+    position = len(_GROUP)
+    while position < len(group):
+        begin = position + _LENGTH_BYTES
+        position = begin + int.from_bytes(group[position:begin], "big")
+        yield group[begin:position]
 
 
 def _closed() -> IllegalStateError:

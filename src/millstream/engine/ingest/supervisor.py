@@ -1,10 +1,15 @@
-"""ReceiverSupervisor: starts, stops and restarts one receiver, and stores its blocks."""
+"""ReceiverSupervisor: starts, stops and restarts one receiver, and stores its blocks.
 
-import itertools
+A block goes from the receiver to the supervisor, then to its BlockHandler, which makes it
+safe, then to the owner, the tracker: `add_block` notes it in the ledger, which gives it to
+a batch.
+"""
+
 import logging
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
@@ -12,6 +17,8 @@ from typing import Any, Protocol
 from millstream.engine.base.clock import Clock
 from millstream.engine.base.config import Settings
 from millstream.engine.base.errors import SparkError
+from millstream.engine.base.levels import StorageLevel
+from millstream.engine.ingest.block_handler import StoredBlock
 from millstream.engine.ingest.block_maker import BlockGeneratorListener, BlockMaker
 from millstream.engine.ingest.rate import RateLimit
 from millstream.engine.ingest.receiver import Receiver
@@ -38,15 +45,28 @@ class ReceiverOwner(Protocol):
         """Note an error of a receiver that goes on."""
         ...
 
-    def add_block(
-        self,
-        stream_id: int,
-        block_id: str,
-        records: list[Any],
-        metadata: Any,
-        receiver: Receiver[Any],
-    ) -> bool:
-        """Store a block and note it; False when it can't be taken any more."""
+    def add_block(self, stream_id: int, stored: StoredBlock, metadata: Any) -> bool:
+        """Note a block that is stored; False when it can't be noted."""
+        ...
+
+
+class StoresBlocks(Protocol):
+    """Who makes a supervisor's blocks safe: see BlockHandler, which is one."""
+
+    numbers: Iterator[int]
+
+    def storing(self) -> AbstractContextManager[None]:
+        """Be waited for at the end, around `store` and what follows."""
+        ...
+
+    def store(
+        self, block_id: str, records: Sequence[Any], level: StorageLevel
+    ) -> StoredBlock:
+        """Store a block; return when it is."""
+        ...
+
+    def discard(self, block_id: str) -> None:
+        """Take a block back."""
         ...
 
 
@@ -87,6 +107,7 @@ class ReceiverSupervisor:
         stream_id: int,
         receiver: Receiver[Any],
         owner: ReceiverOwner,
+        handler: StoresBlocks,
         settings: Settings,
         clock: Clock,
     ) -> None:
@@ -94,6 +115,7 @@ class ReceiverSupervisor:
         self.stream_id = stream_id
         self._receiver = receiver
         self._owner = owner
+        self._handler = handler
         self._clock = clock
         self._delays = RestartDelays(
             settings.get_ms("spark.streaming.receiverRestartDelay")
@@ -104,7 +126,6 @@ class ReceiverSupervisor:
         self._is_ending = False
         self._ended = threading.Event()
         self._error: BaseException | None = None
-        self._block_ids = itertools.count(clock.now_ms())
         self._helpers_lock = threading.Lock()
         self._helpers: list[threading.Thread] = []
         self._interval_ms = settings.get_ms("spark.streaming.blockInterval")
@@ -145,7 +166,7 @@ class ReceiverSupervisor:
             queue_size=self._queue_size,
             clock=self._clock,
             limit=self._limit,
-            numbers=self._block_ids,
+            numbers=self._handler.numbers,
             listener=listener,
             on_failure=self._on_maker_failed,
         )
@@ -177,6 +198,14 @@ class ReceiverSupervisor:
             self._start_receiver()
         self._ended.wait()
         return self._error
+
+    def stop_soon(self, message: str) -> None:
+        """Stop as `stop`, in the background: `onStop` may hang."""
+        self._in_background(lambda: self.stop(message), "stop")
+
+    def save(self, timeout_s: float) -> None:
+        """Store what was handed over, and take no more, though the receiver hangs."""
+        self._in_background(self._stop_makers, "save").join(timeout_s)
 
     def stop(self, message: str, error: BaseException | None = None) -> None:
         """Stop the receiver, store what it has handed over, and end.
@@ -265,13 +294,13 @@ class ReceiverSupervisor:
         for maker in self._all_makers():
             maker.cut()
 
-    def join(self) -> None:
+    def join(self, timeout_s: float = _JOIN_S) -> None:
         """Wait, bounded, for a restart or stop that is under way."""
         for thread in list(self._helpers):
             if thread is not threading.current_thread():
-                thread.join(_JOIN_S)
+                thread.join(timeout_s)
 
-    def _in_background(self, work: Callable[[], None], name: str) -> None:
+    def _in_background(self, work: Callable[[], None], name: str) -> threading.Thread:
         thread = threading.Thread(
             target=work, name=f"millstream-{name}-{self.stream_id}", daemon=True
         )
@@ -279,6 +308,7 @@ class ReceiverSupervisor:
             thread.start()  # First: a thread that isn't started can't be joined.
             alive = [each for each in self._helpers if each.is_alive()]
             self._helpers = [*alive, thread]
+        return thread
 
     def report_error(self, message: str, error: BaseException) -> None:
         """Tell the owner of an error."""
@@ -305,7 +335,7 @@ class ReceiverSupervisor:
         # What a generator pushes was let in before, and closing a batch waits for it.
         if not any(maker.is_pushing_here for maker in self._all_makers()):
             self.blocks.wait_while_paused()
-        block_id = f"input-{self.stream_id}-{next(self._block_ids)}"
+        block_id = f"input-{self.stream_id}-{next(self._handler.numbers)}"
         self.store_block(block_id, records, metadata)
 
     def store_block(self, block_id: str, records: list[Any], metadata: Any) -> None:
@@ -314,12 +344,16 @@ class ReceiverSupervisor:
         Raises:
             SparkError: They can't be stored.
         """
-        added = self._owner.add_block(
-            self.stream_id, block_id, records, metadata, self._receiver
-        )
-        if not added:
-            msg = "Failed to add block to receiver tracker."
-            raise SparkError(msg, hint=f"block {block_id}, {len(records)} records")
+        with self._handler.storing():
+            stored = self._handler.store(block_id, records, self._receiver.storageLevel)
+            if not self._owner.add_block(self.stream_id, stored, metadata):
+                self._handler.discard(block_id)
+                msg = "Failed to add block to receiver tracker."
+                hint = (
+                    f"the log of received blocks couldn't be written: block {block_id}, "
+                    f"{stored.record_count} records; see the errors logged"
+                )
+                raise SparkError(msg, hint=hint)
 
     def _start_receiver(self) -> None:
         name = f"{type(self._receiver).__name__}-{self.stream_id}"

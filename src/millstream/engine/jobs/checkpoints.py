@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from millstream.engine.base import frames
-from millstream.engine.base.errors import SparkError
+from millstream.engine.base.errors import DurabilityError, SparkError
 from millstream.engine.base.levels import StorageLevel
-from millstream.engine.base.storage import open_storage
+from millstream.engine.base.storage import Storage, open_storage
 from millstream.engine.durable import object_files
 from millstream.engine.durable.block_store import BlockStore
 from millstream.engine.jobs.actions import Action, Apply
@@ -16,6 +16,8 @@ from millstream.engine.jobs.tasks import cached_id
 from millstream.engine.plan.nodes import RddNode, Source, StoredBlocks, ancestors
 from millstream.engine.plan.partitioners import Partitioner
 
+_PARTITIONER = "_partitioner"
+_COUNT = "_count"
 RunJob = Callable[[RddNode, Action, list[int] | None], list[Any]]
 
 
@@ -105,7 +107,9 @@ class RddCheckpoints:
         self._run_job(node, Apply(_WritePartition(uri), "checkpoint"), None)
         if node.partitioner is not None:
             payload = frames.frame(frames.dumps_function(node.partitioner))
-            storage.write_atomic(f"{path}/_partitioner", payload)
+            storage.write_atomic(f"{path}/{_PARTITIONER}", payload)
+        count = frames.frame(str(node.partition_count).encode())
+        storage.write_atomic(f"{path}/{_COUNT}", count)
         node.op = Source(
             tuple(
                 CheckpointPartition(f"{uri}/{part_name(index)}")
@@ -124,6 +128,51 @@ class RddCheckpoints:
         node.functions = None
 
 
+def check(uri: str) -> None:
+    """Read the checkpoint in directory `uri`, to see if it can be.
+
+    Raises:
+        SparkError, DurabilityError: A file is missing or damaged; names it.
+    """
+    storage, path = open_storage(uri)
+    for name in _contents(storage, path)[0]:
+        object_files.check(storage, f"{path}/{name}")
+
+
+def _contents(storage: Storage, path: str) -> tuple[list[str], Partitioner | None]:
+    """Return the names of the partitions' files, and the partitioner, if there was one."""
+    names = {info.name for info in storage.list(path)}
+    count = sum(name.startswith("part-") for name in names)
+    if _COUNT in names:  # A missing last partition isn't seen without it.
+        count = int(read_one(storage, f"{path}/{_COUNT}"))
+    parts = [part_name(index) for index in range(count)]
+    if count == 0 or not names.issuperset(parts):
+        missing = sorted({*parts, part_name(0)} - names)
+        msg = f"checkpoint '{path}' isn't complete: it lacks {', '.join(missing)}"
+        raise SparkError(msg)
+    partitioner: Partitioner | None = None
+    if _PARTITIONER in names:
+        data = read_one(storage, f"{path}/{_PARTITIONER}")
+        partitioner = frames.loads_function(data)
+    return parts, partitioner
+
+
+def read_one(storage: Storage, path: str) -> bytes:
+    """Return the one record of a file.
+
+    Raises:
+        DurabilityError: It is damaged; names it.
+    """
+    with storage.open_input(path) as source:
+        payloads = list(frames.read_frames(source, path))
+    if len(payloads) != 1:
+        msg = (
+            f"file '{path}' is damaged: it should have one record, not {len(payloads)}"
+        )
+        raise DurabilityError(msg)
+    return payloads[0]
+
+
 def restore(uri: str, call_site: str = "") -> RddNode:
     """Return the RDD whose checkpoint is in directory `uri`.
 
@@ -131,17 +180,8 @@ def restore(uri: str, call_site: str = "") -> RddNode:
         SparkError: There are no partition files, or one is missing.
     """
     storage, path = open_storage(uri)
-    names = {info.name for info in storage.list(path)}
-    count = sum(name.startswith("part-") for name in names)
-    parts = [part_name(index) for index in range(count)]
-    if count == 0 or not names.issuperset(parts):
-        msg = f"checkpoint '{uri}' isn't complete: found {sorted(names)}"
-        raise SparkError(msg)
-    partitioner: Partitioner | None = None
-    if "_partitioner" in names:
-        with storage.open_input(f"{path}/_partitioner") as source:
-            payload = b"".join(frames.read_frames(source, f"{uri}/_partitioner"))
-        partitioner = frames.loads_function(payload)
+    parts, partitioner = _contents(storage, path)
+    count = len(parts)
     source_op = Source(tuple(CheckpointPartition(f"{uri}/{name}") for name in parts))
     node = RddNode(source_op, count, partitioner, call_site)
     node.checkpoint_path = uri

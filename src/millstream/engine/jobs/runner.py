@@ -70,6 +70,15 @@ class _Cancelled:
 _Outcome: TypeAlias = _Succeeded | _Failed | _Missed | _Cancelled
 
 
+# Looked up when they are called, as everywhere: simulations bring their own.
+def _new_queue() -> "queue.SimpleQueue[_Outcome]":
+    return queue.SimpleQueue()
+
+
+def _new_lock() -> threading.Lock:
+    return threading.Lock()
+
+
 @dataclass(slots=True)
 class JobRun:
     """One job. `run` blocks the thread that wants the results; `cancel` is for others."""
@@ -81,8 +90,8 @@ class JobRun:
     partitions: Sequence[int]
     properties: dict[str, str]
     results: dict[int, Any] = field(default_factory=dict)
-    _outcomes: "queue.SimpleQueue[_Outcome]" = field(default_factory=queue.SimpleQueue)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _outcomes: "queue.SimpleQueue[_Outcome]" = field(default_factory=_new_queue)
+    _lock: threading.Lock = field(default_factory=_new_lock)
     _running: set[Killable] = field(default_factory=set)
     _cancelled: str | None = None
 
@@ -106,11 +115,12 @@ class JobRun:
             raise
 
     def _run_rounds(self) -> list[Any]:
-        for _ in range(_STAGE_ROUNDS_MAX):
+        shuffles = self.driver.shuffles
+        for tries in range(_STAGE_ROUNDS_MAX):
             stages = plan_stages(
                 self.target,
                 [part for part in self.partitions if part not in self.results],
-                is_shuffled=self.driver.shuffles.has,
+                is_shuffled=shuffles.has_every_block if tries else shuffles.has,
                 is_cached=self._is_cached,
             )
             if all(self._run_stage(stage) for stage in stages):

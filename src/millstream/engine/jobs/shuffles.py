@@ -58,6 +58,23 @@ class ShuffleRegistry:
         """Say whether every map task's output is there; of no tasks it always is."""
         return not self.missing(node)
 
+    def has_every_block(self, node: RddNode) -> bool:
+        """Say the same, and forget the outputs of which a block has gone.
+
+        For when one has: others may have gone with it, and each would cost a round.
+        """
+        with self._lock:
+            outputs = self._outputs.get(node.id, _Outputs())
+            for map_index, counts in list(outputs.counts_of_map.items()):
+                blocks = (
+                    _block_id(node.id, map_index, reduce_index)
+                    for reduce_index, count in enumerate(counts)
+                    if count
+                )
+                if not all(map(self._blocks.contains, blocks)):
+                    del outputs.counts_of_map[map_index]
+        return self.has(node)
+
     def missing(self, node: RddNode) -> tuple[int, ...]:
         """Return the map tasks whose output isn't there."""
         assert isinstance(node.op, Shuffled), "only a shuffle has map outputs"

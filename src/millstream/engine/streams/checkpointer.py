@@ -3,25 +3,39 @@
 The generator's thread collects facts, because it alone may look at the graph; a thread of
 the checkpointer's own writes: first the states' changes, then the checkpoint that names
 them. Twice a batch: when its jobs are made, and when it is done.
+
+What waits while the disk is busy is written as one checkpoint: the newest holds all facts
+of those before it. When too many wait, the generator does too.
 """
 
+import itertools
 import logging
-import sys
+import queue
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from millstream.engine.base.clock import monotonic_s
-from millstream.engine.base.errors import MillstreamError
+from millstream.engine.base.errors import DurabilityError, MillstreamError
 from millstream.engine.base.storage import open_storage
 from millstream.engine.base.threads import SerialLoop
-from millstream.engine.durable.checkpoint_files import CheckpointFiles
+from millstream.engine.durable.checkpoint_files import CheckpointFiles, Needs
 from millstream.engine.durable.state_files import StateFiles
+from millstream.engine.durable.state_memory import StateMemory
 from millstream.engine.durable.state_store import StateStore
+from millstream.engine.jobs import checkpoints
+from millstream.engine.streams import placement
 from millstream.engine.streams.graph import DStreamGraph
 from millstream.engine.streams.inputs import InputOperator
-from millstream.engine.streams.manifest import Manifest, OperatorRecord, SourceRecord
+from millstream.engine.streams.manifest import (
+    Manifest,
+    OperatorRecord,
+    SourceRecord,
+    absolute,
+    decode,
+    relative_to,
+    this_python,
+)
 from millstream.engine.streams.naming import directory_name
 from millstream.engine.streams.operators import Operator
 from millstream.engine.streams.stateful import KeyedStateOperator
@@ -30,6 +44,8 @@ from millstream.version import MILLSTREAM_VERSION
 _log = logging.getLogger(__name__)
 
 _TRIES_MAX = 3
+_WAITING_MAX = 20
+"""Ten batches' worth: what the states' changes of so many take stays in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +57,9 @@ class Program:
     checkpoint_dir: str
     conf: Mapping[str, str]
     digests: Mapping[str, str] = field(default_factory=dict)
+    dropped: tuple[str, ...] = ()
+    left_behind: tuple[str, ...] = ()
+    """Directories that only checkpoints of before an upgrade need."""
 
 
 @dataclass(slots=True)
@@ -48,6 +67,8 @@ class CheckpointStatistics:
     """What checkpoints have cost so far."""
 
     written: int = 0
+    joined: int = 0
+    """Those that weren't written by themselves, but as part of a newer one."""
     failed: int = 0
     last_collect_ms: float = 0.0
     last_write_ms: float = 0.0
@@ -78,21 +99,27 @@ class Checkpointer:
         files: CheckpointFiles | None,
         dump: Callable[[], bytes],
         on_error: Callable[[BaseException], None],
+        loop: SerialLoop | None = None,
     ) -> None:
         """Write to `files`; without them states are committed, nothing else.
 
-        `dump()` returns the pickled functions and streams of the graph.
+        `dump()` returns the pickled functions and streams of the graph. `loop` stands in
+        for the thread that writes.
         """
         self._graph = graph
         self._program = program
         self._files = files
         self._dump = dump
         self._on_error = on_error
-        self._loop = SerialLoop("millstream-checkpoint", on_error)
+        self._loop = loop or SerialLoop("millstream-checkpoint", on_error)
         self._names = graph.names()
         self._states = graph.keyed_states()
-        self._retained: dict[int, Manifest] = {}
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
+        self._waiting: list[_Work] = []
+        self._is_stopped = False
+        self._has_told_waiting = False
+        self._oldest_kept_ms: int | None = None
+        self._left_behind = list(program.left_behind)
         self.statistics = CheckpointStatistics()
 
     @property
@@ -101,19 +128,60 @@ class Checkpointer:
         return self._files is not None or bool(self._states)
 
     def start(self) -> None:
-        """Start the writing thread."""
+        """Start the writing thread.
+
+        Raises:
+            OSError: The checkpoints of before a restart can't be listed.
+        """
+        if self._files is not None:
+            self._files.look()
+            self._note_oldest(self._files)
         self._loop.start()
+
+    def _note_oldest(self, files: CheckpointFiles) -> None:
+        known = [each.oldest_ms for each in files.needs()]
+        self._oldest_kept_ms = min(known, default=None)
 
     def stop(self) -> None:
         """Write what was collected, then end."""
+        with self._changed:
+            self._is_stopped = True
+            self._changed.notify_all()
         self._loop.stop()
+
+    # Before the first batch.
+
+    def at_start(self) -> None:
+        """Write that the stream has begun; return when that is safe.
+
+        Until then a restart wouldn't know that there was a stream: what receivers had
+        acknowledged would be lost.
+
+        Raises:
+            DurabilityError: It couldn't be written.
+        """
+        if self._files is None:
+            return
+        assert self._graph.zero_ms is not None, "the grid is known"
+        written: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._post(self._graph.zero_ms, [], [], written.put)
+        if not written.get():
+            msg = f"the first checkpoint can't be written to '{self._files.uri}'"
+            raise DurabilityError(msg, hint="the log says why; is the disk full?")
 
     # On the generator's thread.
 
-    def after_generating(self, time_ms: int, pending_ms: Sequence[int]) -> None:
-        """Write that this batch and those in `pending_ms` aren't done."""
-        if self._files is not None:
-            self._post(time_ms, pending_ms, [], lambda _: None)
+    def after_generating(
+        self, time_ms: int, pending_ms: Sequence[int], on_done: Callable[[bool], None]
+    ) -> None:
+        """Write that this batch and those in `pending_ms` aren't done.
+
+        `on_done` is called as in `after_batch`; with True at once when nothing is written.
+        """
+        if self._files is None:
+            on_done(True)
+        else:
+            self._post(time_ms, pending_ms, [], on_done)
 
     def after_batch(
         self, time_ms: int, pending_ms: Sequence[int], on_done: Callable[[bool], None]
@@ -157,20 +225,38 @@ class Checkpointer:
             functions = self._dump()
             for operator in self._names:
                 operator.update_checkpoint_files()
-                garbage += operator.clear_checkpoint_files(self._floor(oldest_ms))
+                garbage += operator.clear_checkpoint_files(self.floor(oldest_ms))
         manifest = self._manifest(time_ms, pending_ms)
         self.statistics.last_collect_ms = (monotonic_s() - begin_s) * 1000
         remembered = max((o.remember_ms or 0 for o in self._states), default=0)
-        floor_ms = self._floor(oldest_ms) - remembered
+        floor_ms = self.floor(oldest_ms) - remembered
         work = _Work(time_ms, manifest, functions, commits, floor_ms, garbage, on_done)
-        self._loop.post(lambda: self._write(work))
+        with self._changed:
+            if len(self._waiting) >= _WAITING_MAX and not self._is_stopped:
+                self._wait_for_room()
+            self._waiting.append(work)
+        self._loop.post(self._write_waiting)
 
-    def _floor(self, oldest_ms: int) -> int:
-        """Return the newest batch that no restart from a retained checkpoint goes before."""
-        with self._lock:
-            firsts = [each.first_rerun_ms for each in self._retained.values()]
+    def _wait_for_room(self) -> None:
+        if not self._has_told_waiting:
+            self._has_told_waiting = True
+            _log.warning(
+                "checkpoints are written slower than batches come: %d wait, so the next "
+                "batch has to. Use a longer batch duration, or a faster disk for them",
+                len(self._waiting),
+            )
+        self._changed.wait_for(
+            lambda: len(self._waiting) < _WAITING_MAX or self._is_stopped
+        )
+
+    def floor(self, oldest_ms: int) -> int:
+        """Return a time that no batch before is needed, whichever checkpoint is taken.
+
+        `oldest_ms` is the oldest batch that a restart from a checkpoint of now runs again.
+        """
+        kept_ms = oldest_ms if self._oldest_kept_ms is None else self._oldest_kept_ms
         slide = max((each.slide_ms for each in self._names), default=0)
-        return min((oldest_ms, *firsts)) - slide
+        return min(oldest_ms, kept_ms) - slide
 
     def _manifest(
         self, time_ms: int, pending_ms: Sequence[int]
@@ -204,22 +290,29 @@ class Checkpointer:
                 sources=sources,
                 operators=tuple(make_record() for _, make_record in others),
                 program=program.digests,
-                python=f"{sys.version_info.major}.{sys.version_info.minor}",
+                python=this_python(),
                 millstream=MILLSTREAM_VERSION,
+                next_source_id=graph.next_source_id,
+                dropped=program.dropped,
             )
 
         return make
 
     def _record(self, operator: Operator, name: str) -> Callable[[], OperatorRecord]:
         parents = tuple(self._names[parent] for parent in operator.parents)
-        files = {str(time): uri for time, uri in operator.checkpoint_files.items()}
+        directory = self._program.checkpoint_dir
+        files = {
+            str(time): relative_to(directory, uri)
+            for time, uri in operator.checkpoint_files.items()
+        }
 
         def make() -> OperatorRecord:
             state = None
             if isinstance(operator, KeyedStateOperator):
                 state = {
-                    "partitions": operator.place.count,
-                    "directory": operator.states.files.uri,
+                    "directory": relative_to(directory, operator.states.files.uri),
+                    "begin": operator.states.begin,
+                    "placement": placement.record_of(operator),
                     **operator.states.files.record(),
                 }
             return OperatorRecord(
@@ -236,7 +329,25 @@ class Checkpointer:
 
     # On the writing thread.
 
+    def _write_waiting(self) -> None:
+        with self._changed:
+            works, self._waiting = self._waiting, []
+            self._changed.notify_all()
+        if works:
+            self.statistics.joined += len(works) - 1
+            self._write(_joined(works))
+
     def _write(self, work: _Work) -> None:
+        is_safe = False
+        try:
+            is_safe = self._is_written(work)
+            if is_safe:
+                self._tidy(work)
+        except Exception as error:  # A library's own; somebody waits for `on_done`.
+            self._on_error(error)
+        work.on_done(is_safe)
+
+    def _is_written(self, work: _Work) -> bool:
         for tries in range(1, _TRIES_MAX + 1):
             try:
                 self._write_once(work)
@@ -251,27 +362,23 @@ class Checkpointer:
                 )
                 if tries == _TRIES_MAX:
                     self._on_error(error)
-                    work.on_done(False)
             else:
-                self._tidy(work)
-                work.on_done(True)
-                return
+                return True
+        return False
 
     def _write_once(self, work: _Work) -> None:
         begin_s = monotonic_s()
         for operator, version in work.commits:
-            operator.states.commit(version)
+            latest = operator.states.files.latest
+            if latest is None or version > latest:
+                operator.states.commit(version)
         if self._files is not None:
             manifest = work.manifest()
             parts = [manifest.encode(), work.functions]
-            self._files.write(work.time_ms, parts)
+            self._files.write(work.time_ms, parts, needs_of(manifest))
+            self._note_oldest(self._files)
             self.statistics.last_bytes = sum(map(len, parts))
             self.statistics.written += 1
-            with self._lock:
-                self._retained[self.statistics.written] = manifest
-                # A name may stand for two files, with and without `.bk`.
-                for old in sorted(self._retained)[: -2 * len(self._files.files())]:
-                    del self._retained[old]
         self.statistics.last_write_ms = (monotonic_s() - begin_s) * 1000
 
     def _tidy(self, work: _Work) -> None:
@@ -283,52 +390,156 @@ class Checkpointer:
                 files.compact(min(work.floor_ms, version))
             if work.commits:
                 self._delete_old_states()
-            for uri in work.garbage:
+            garbage = list(work.garbage)
+            if self._files is None or not self._files.has_others:
+                # Nobody can go back there now.
+                garbage += self._left_behind
+                self._left_behind = []
+            for uri in garbage:
                 storage, path = open_storage(uri)
                 storage.delete_tree(path)
         except (MillstreamError, OSError) as error:
             _log.warning("old checkpoint data couldn't be cleaned error=%s", error)
 
     def _delete_old_states(self) -> None:
-        with self._lock:
-            retained = list(self._retained.values())
+        needs = [] if self._files is None else self._files.needs()
         for operator in self._states:
-            name = self._names[operator]
-            keep: set[str] = set()
-            for manifest in retained:
-                record = manifest.states.get(name)
-                if record is not None:
-                    keep |= state_file_names(record)
-            operator.states.files.clean(keep)
+            files = operator.states.files
+            # By their directory: under an older program it may have another name.
+            directory = relative_to(self._program.checkpoint_dir, files.uri)
+            known = [each.state_files.get(directory, frozenset()) for each in needs]
+            files.clean(frozenset().union(*known))
+
+
+def _joined(works: Sequence[_Work]) -> _Work:
+    """Return the newest of `works`, which has to do the others' part as well."""
+    *others, newest = works
+    if not others:
+        return newest
+
+    def on_done(is_safe: bool) -> None:
+        for each in works:
+            each.on_done(is_safe)
+
+    commits = dict.fromkeys(commit for each in works for commit in each.commits)
+    return replace(
+        newest,
+        # For its file's name, which must be as new as theirs would have been.
+        time_ms=max(each.time_ms for each in works),
+        commits=list(commits),
+        garbage=[uri for each in works for uri in each.garbage],
+        on_done=on_done,
+    )
+
+
+def check_files(restored: Manifest, directory: str) -> None:
+    """Read what a restart from a checkpoint in `directory` would read, to see if it can.
+
+    Raises:
+        MillstreamError, OSError: A file is damaged or missing; names it.
+    """
+    for record in restored.operators:
+        before_ms = restored.first_rerun_ms - record.slide_ms
+        rdds = {int(time): uri for time, uri in record.files.items()}
+        for time in _from(before_ms, rdds):
+            checkpoints.check(absolute(directory, rdds[time]))
+        if record.state is not None:
+            uri = absolute(directory, record.state["directory"])
+            files = StateFiles.restore(uri, record.state)
+            files.rewind(restored.time_ms)
+            files.check(_from(before_ms, files.versions))
+
+
+def _from(begin_ms: int, times: Collection[int]) -> list[int]:
+    """Return the newest of `times` up to `begin_ms`, and all that are newer."""
+    first_ms = max((each for each in times if each <= begin_ms), default=begin_ms)
+    return [each for each in times if each >= first_ms]
 
 
 def open_states(
     graph: DStreamGraph,
     directory: str,
-    records: Mapping[str, Mapping[str, Any]],
-    restart_ms: int | None,
+    restored: Manifest | None,
     chain_max: int,
+    memory: StateMemory,
 ) -> None:
     """Open the store of every stream that keeps state, below `directory`.
 
-    `records` are the states of a checkpoint by name, and `restart_ms` is the time of its
-    batch: from there on versions are made again.
+    What `restored` has of it goes on: versions from its batch on are made again. A state
+    that it doesn't have begins with the first batch that runs again.
     """
     assert graph.zero_ms is not None, "states begin with the grid"
     names = graph.names()
+    records = {} if restored is None else restored.states
     for operator in graph.keyed_states():
         name = names[operator]
-        uri = f"{directory}/state/{directory_name(name)}"
         record = records.get(name)
+        begin = graph.zero_ms
         if record is None:
+            uri = f"{directory}/state/{directory_name(name)}"
+            if restored is not None:
+                uri = _unused(uri)
+                begin += _slides_before(restored, operator) * operator.slide_ms
             files = StateFiles(uri, chain_max=chain_max)
         else:
-            files = StateFiles.restore(record["directory"], record, chain_max=chain_max)
-        if restart_ms is not None:
-            files.rewind(restart_ms)
-        operator.store = StateStore(name, operator.place.count, files, graph.zero_ms)
+            assert restored is not None, "it has the record"
+            uri = absolute(directory, record["directory"])
+            files = StateFiles.restore(uri, record, chain_max=chain_max)
+            files.rewind(restored.time_ms)
+            begin = record["begin"]
+            moved = placement.put_in_place(files, record["placement"], operator)
+            if moved:
+                _log.info(
+                    "state was moved to its partitions state=%s keys=%d", name, moved
+                )
+        operator.store = StateStore(
+            name,
+            operator.place.count,
+            files,
+            begin,
+            memory=memory,
+            keeps_stamps=operator.looks_for_idle,
+        )
         if record is None:
             operator.keep_initial()
+
+
+def _unused(uri: str) -> str:
+    """Return a directory like `uri` that isn't there.
+
+    An older checkpoint may name files of another state that had this name.
+    """
+    storage, path = open_storage(uri)
+    others = (f"-{number}" for number in itertools.count(2))
+    return uri + next(
+        each
+        for each in itertools.chain([""], others)
+        if not storage.exists(path + each)
+    )
+
+
+def _slides_before(restored: Manifest, operator: Operator) -> int:
+    """Return how many slides of the grid end before the first batch that runs again."""
+    since = restored.first_rerun_ms - restored.zero_ms
+    return max(0, since - 1) // operator.slide_ms  # It is 0 before the first batch.
+
+
+def needs_of(manifest: Manifest) -> Needs:
+    """Return what a restart from a checkpoint needs besides it."""
+    states = manifest.states.values()
+    return Needs(
+        manifest.first_rerun_ms,
+        {each["directory"]: frozenset(state_file_names(each)) for each in states},
+    )
+
+
+def needs_of_parts(parts: list[bytes]) -> Needs:
+    """Return the same for a checkpoint that was read.
+
+    Raises:
+        DurabilityError: It has no manifest that can be read.
+    """
+    return needs_of(decode(parts[0]))
 
 
 def state_file_names(record: Mapping[str, object]) -> set[str]:

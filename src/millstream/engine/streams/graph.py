@@ -1,6 +1,5 @@
 """DStreamGraph: the streams of a context, from inputs to outputs."""
 
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -57,7 +56,7 @@ class DStreamGraph:
         self.remember_ms: int | None = None
         self.closed_because: str | None = None
         self.is_restored = False
-        self._input_ids = itertools.count()
+        self.next_source_id = 0
         self.given_names: set[str] = set()
 
     def name(self, operator: Operator, name: str) -> None:
@@ -108,11 +107,12 @@ class DStreamGraph:
 
     def next_input_id(self) -> int:
         """Return the id of the next input stream: 0, 1, 2, ..."""
-        return next(self._input_ids)
+        self.next_source_id += 1
+        return self.next_source_id - 1
 
     def skip_input_ids(self, last: int) -> None:
         """Let the next input's id come after `last`: those up to it are taken."""
-        self._input_ids = itertools.count(last + 1)
+        self.next_source_id = last + 1
 
     def remember(self, duration_ms: int) -> None:
         """Keep every stream's RDDs for `duration_ms` at least; once only.

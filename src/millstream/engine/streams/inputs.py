@@ -24,6 +24,9 @@ class InputOperator(Operator):
     """A stream without parents."""
 
     kind = "InputDStream"
+    has_position = False
+    """Whether what a batch reads is only known when it is generated: it is in a checkpoint
+    before it is used, so that the batch reads the same when it runs again."""
 
     def __init__(self, graph: "DStreamGraph") -> None:
         """Join `graph` with the next input id."""
@@ -174,6 +177,7 @@ class FileInput(InputOperator):
     """New files of a directory."""
 
     kind = "FileInputDStream"
+    has_position = True
 
     def __init__(
         self,
@@ -256,6 +260,11 @@ class ReceiverInput(InputOperator):
         )
         self._blocks[rdd.id()] = tuple(block.block_id for block in blocks)
         return rdd
+
+    def position(self) -> Mapping[str, Any]:
+        """Return the newest batch that owns blocks; the log says which."""
+        closed_ms = None if self.tracker is None else self.tracker.last_closed_ms
+        return {} if closed_ms is None else {"closed_ms": closed_ms}
 
     @property
     def identity(self) -> str:

@@ -14,6 +14,7 @@ from millstream.engine.streams.ledger import (
     BatchClosed,
     BatchesForgotten,
     BlockReceived,
+    BlocksRefused,
     LedgerEvent,
     LogPosition,
     ReceivedBlock,
@@ -25,6 +26,8 @@ def encode(event: LedgerEvent) -> bytes:
     match event:
         case BlockReceived(block):
             facts: dict[str, Any] = {"received": _block(block)}
+        case BlocksRefused(block_ids):
+            facts = {"refused": list(block_ids)}
         case BatchClosed(batch_ms, blocks):
             owned = {str(s): [_block(b) for b in each] for s, each in blocks.items()}
             facts = {"closed": batch_ms, "blocks": owned}
@@ -45,6 +48,8 @@ def decode(line: bytes) -> LedgerEvent:
         facts = json.loads(line)
         if "received" in facts:
             return BlockReceived(_read_block(facts["received"]))
+        if "refused" in facts:
+            return BlocksRefused(tuple(facts["refused"]))
         if "closed" in facts:
             owned = facts["blocks"].items()
             blocks = {int(s): tuple(map(_read_block, each)) for s, each in owned}
@@ -60,6 +65,7 @@ def _block(block: ReceivedBlock) -> dict[str, Any]:
         "stream": block.stream_id,
         "id": block.block_id,
         "records": block.record_count,
+        "stored": block.stored_ms,
     }
     if block.logged is not None:
         facts["logged"] = [
@@ -80,4 +86,5 @@ def _read_block(facts: dict[str, Any]) -> ReceivedBlock:
         facts["records"],
         None if metadata is None else frames.loads(base64.b85decode(metadata)),
         None if logged is None else LogPosition(*logged),
+        facts.get("stored", 0),  # The first logs didn't say.
     )

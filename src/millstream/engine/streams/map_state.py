@@ -4,12 +4,18 @@ What a batch costs depends on its records, not on how many keys there are: state
 a map that each batch changes in place, with what it replaced kept aside for a while.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from millstream.engine.durable.state_map import VersionedMap
-from millstream.engine.durable.state_store import StateStore, find_store
+from millstream.engine.base.errors import PySparkTypeError
+from millstream.engine.durable.state_store import (
+    PartitionChanges,
+    StateStore,
+    find_store,
+)
+from millstream.engine.durable.state_table import ABSENT
 from millstream.engine.durable.state_values import freeze_state, thaw_state
 from millstream.engine.plan.fusion import mark_record
 from millstream.engine.plan.partitioners import Partitioner
@@ -45,73 +51,84 @@ class MapWithState:
             pass
         store: StateStore = find_store(self.token)
         known = store.map_as_of(self.previous_ms, index)
-        changed, gone, mapped = _map_records(self, known, new)
-        if self.idle_before_ms is not None:
-            _time_out(self, known, changed, gone, mapped)
-        if store.is_resident(index, known) and known.newest <= self.time_ms:
-            known.apply(self.time_ms, changed, gone)
-        store.stage(self.time_ms, index, changed, gone)
+        with store.changing(self.time_ms, index, known) as changes:
+            mapped = _map_records(self, changes, iter(new))
+            if self.idle_before_ms is not None:
+                _time_out(self, changes, mapped)
         return mapped
 
 
-_Changes = dict[Any, tuple[Any, int]]
+_PART_RECORDS = 512
+"""So many records are looked up, mapped and written back at a time: their keys' entries,
+all over the memory, are then fetched once and still in the processor's cache."""
 
 
 def _map_records(
-    kernel: MapWithState, known: VersionedMap, new: Iterable[Any]
-) -> tuple[_Changes, dict[Any, None], list[Any]]:
+    kernel: MapWithState, changes: PartitionChanges, new: Iterator[Any]
+) -> list[Any]:
     function, timed = kernel.spec.mapping, kernel.spec.takes_time
     refreshes = kernel.spec.timeout_ms is not None
-    changed: _Changes = {}
-    gone: dict[Any, None] = {}
+    time, known, changed = kernel.time, changes.known, changes.changed
     mapped: list[Any] = []
-    time_ms, previous_ms = kernel.time_ms, kernel.previous_ms
-    for record in new:
-        key, value = record
-        kept = changed.get(key)
-        if kept is None and key not in gone:
-            kept = known.get(key, previous_ms)
-        state = State() if kept is None else State(thaw_state(kept[0]))
-        if timed:
-            emitted = function(kernel.time, key, value, state)
-            if emitted is not None:
-                mapped.append(emitted)
-        else:
-            mapped.append(function(key, value, state))
-        if state.is_removed:
-            changed.pop(key, None)
-            gone[key] = None
-        elif state.is_updated or (refreshes and state.exists()):
-            gone.pop(key, None)
-            changed[key] = freeze_state(state.get()), time_ms
-    return changed, gone, mapped
+    while part := list(islice(new, _PART_RECORDS)):
+        keys = []
+        for record in part:
+            key, _ = record
+            keys.append(key)
+        try:
+            befores = known.get_all(keys, kernel.previous_ms)
+        except TypeError:
+            for record in part:
+                _check_key(record[0])
+            raise  # It was a key's own `__eq__`.
+        now: dict[Any, Any] = {}
+        for record, before in zip(part, befores, strict=True):
+            key, value = record
+            kept = now[key] if key in now else changed.get(key, before)
+            state = State() if kept is ABSENT else State(thaw_state(kept))
+            if timed:
+                emitted = function(time, key, value, state)
+                if emitted is not None:
+                    mapped.append(emitted)
+            else:
+                mapped.append(function(key, value, state))
+            if state.is_removed:
+                now[key] = ABSENT
+            elif state.is_updated or (refreshes and state.exists()):
+                now[key] = freeze_state(state.get())
+        changes.add(now)
+    return mapped
+
+
+def _check_key(key: Any) -> None:
+    try:
+        hash(key)
+    except TypeError as error:
+        msg = f"mapWithState finds states by hash, and a key has none: {key!r}"
+        raise PySparkTypeError(msg, hint="use a tuple in place of a list") from error
 
 
 def _time_out(
-    kernel: MapWithState,
-    known: VersionedMap,
-    changed: _Changes,
-    gone: dict[Any, None],
-    mapped: list[Any],
+    kernel: MapWithState, changes: PartitionChanges, mapped: list[Any]
 ) -> None:
     """Call the function for keys that were idle too long, after the batch's records."""
     function, timed = kernel.spec.mapping, kernel.spec.takes_time
     assert kernel.idle_before_ms is not None, (
         "only called in batches that look for them"
     )
-    for key in list(known.older_than(kernel.idle_before_ms, kernel.previous_ms)):
-        if key in changed or key in gone:
-            continue
-        kept = known.get(key, kernel.previous_ms)
-        assert kept is not None, "an old key has a state"
-        state = State(thaw_state(kept[0]), is_timing_out=True)
+    known = changes.known
+    idle = known.older_than(kernel.idle_before_ms, kernel.previous_ms)
+    idle = [key for key in idle if key not in changes.changed]
+    for key, kept in zip(idle, known.get_all(idle, kernel.previous_ms), strict=True):
+        assert kept is not ABSENT, "an old key has a state"
+        state = State(thaw_state(kept), is_timing_out=True)
         if timed:
             emitted = function(kernel.time, key, None, state)
             if emitted is not None:
                 mapped.append(emitted)
         else:
             mapped.append(function(key, None, state))
-        gone[key] = None
+    changes.add(dict.fromkeys(idle, ABSENT))
 
 
 mark_record(_map_records, "record")
@@ -134,6 +151,11 @@ class MapStateOperator(KeyedStateOperator):
         """Apply `spec` to the parent's pairs."""
         super().__init__(graph, parent, place, initial)
         self.spec = spec
+
+    @property
+    def looks_for_idle(self) -> bool:
+        """Whether keys time out."""
+        return self.spec.timeout_ms is not None
 
     def default_checkpoint_ms(self) -> int:
         """Return ten slides: how often keys are looked at for their timeout."""

@@ -1,13 +1,28 @@
-"""Received logs: the write-ahead logs of a stream with receivers, as the conf asks."""
+"""Received logs: the write-ahead logs of a stream with receivers, as the conf asks.
 
-from collections.abc import Callable
+Below the checkpoint directory there is one of the ledger's facts (the driver log), and with
+`spark.streaming.receiver.writeAheadLog.enable` one a stream of the data (receiver logs).
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from typing import Any
+from weakref import WeakValueDictionary
 
+from millstream.engine.base import frames
 from millstream.engine.base.config import Settings
-from millstream.engine.base.errors import SparkError
-from millstream.engine.durable.write_ahead_log import BatchedLog, FileLog, WriteAheadLog
-from millstream.engine.streams.tracker import TrackerLogs
+from millstream.engine.base.errors import MillstreamError, SparkError
+from millstream.engine.base.storage import open_storage
+from millstream.engine.durable.log_segments import read_frame
+from millstream.engine.durable.write_ahead_log import (
+    BatchedLog,
+    FileLog,
+    LogHandle,
+    WriteAheadLog,
+)
+from millstream.engine.streams.ledger import LogPosition
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +52,90 @@ _DRIVER = _Keys(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class DataLogs:
+    """The logs of the received data below a directory, one a stream."""
+
+    settings: Settings
+    directory: str
+
+    def open(self, stream_id: int) -> WriteAheadLog:
+        """Open a stream's log to write to it.
+
+        Raises:
+            SparkError: A log class of the program's own can't be made.
+        """
+        return _open(self.settings, _RECEIVER, self._uri(stream_id))
+
+    def position(self, stream_id: int, handle: LogHandle) -> LogPosition:
+        """Return a record's place as the ledger keeps it."""
+        path = handle.path
+        if self._own_class is None:
+            # Relative to the log, so that its directory may be moved.
+            directory = open_storage(self._uri(stream_id))[1]
+            path = path.removeprefix(f"{directory}/")
+        return LogPosition(path, handle.offset, handle.length)
+
+    def block(self, stream_id: int, position: LogPosition) -> "LoggedBlock":
+        """Return the records at a place, to be read."""
+        return LoggedBlock(self._uri(stream_id), position, self._own_class)
+
+    @property
+    def _own_class(self) -> str | None:
+        return self.settings.find_str(_RECEIVER.own_class)
+
+    def _uri(self, stream_id: int) -> str:
+        return f"{self.directory}/receivedData/{stream_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerLogs:
+    """Where a tracker makes safe what it knows and what was received."""
+
+    ledger: WriteAheadLog | None = None
+    """Which block belongs to which batch; None: nothing is logged."""
+    data: DataLogs | None = None
+    """Where the received data is, or was before a restart."""
+    is_logging_data: bool = False
+    """Whether what is received now is logged."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedBlock:
+    """A block's records in the write-ahead log of its stream; a source partition."""
+
+    log_uri: str
+    position: LogPosition
+    own_class: str | None = None
+
+    def read(self) -> Iterable[Any]:
+        """Return the records.
+
+        Raises:
+            SparkError: They can't be read; the cause says why.
+        """
+        try:
+            rows: list[Any] = frames.loads(self._payload())
+        except (MillstreamError, OSError) as error:
+            msg = (
+                f"Could not read data from write ahead log record {self.position} of "
+                f"'{self.log_uri}': {error}"
+            )
+            raise SparkError(msg) from error
+        return rows
+
+    def _payload(self) -> bytes:
+        at = self.position
+        if self.own_class is not None:
+            handle = LogHandle(at.path, at.offset, at.length)
+            return _read_own(self.own_class, self.log_uri, handle)
+        storage, directory = open_storage(self.log_uri)
+        path = at.path if "/" in at.path else f"{directory}/{at.path}"
+        # No FileLog: that would list the directory first.
+        with storage.open_input(path) as source:
+            return read_frame(source, at.offset, at.length, path)
+
+
 def open_logs(
     settings: Settings, checkpoint_dir: str | None, *, has_receivers: bool
 ) -> TrackerLogs:
@@ -57,30 +156,25 @@ def open_logs(
         return TrackerLogs()
     if not has_receivers:
         return TrackerLogs()
-    directory = checkpoint_dir
-
-    def data_uri(stream_id: int) -> str:
-        return f"{directory}/receivedData/{stream_id}"
-
-    open_data: Callable[[int], WriteAheadLog] | None = None
-    if is_logging_data:
-
-        def open_data(stream_id: int) -> WriteAheadLog:
-            return _open(settings, _RECEIVER, data_uri(stream_id))
-
-    ledger = _open(settings, _DRIVER, f"{directory}/receivedBlockMetadata")
+    ledger = open_ledger(settings, checkpoint_dir)
     if settings.get_bool("spark.streaming.driver.writeAheadLog.allowBatching"):
         timeout_ms = settings.get_ms(
             "spark.streaming.driver.writeAheadLog.batchingTimeout"
         )
         ledger = BatchedLog(ledger, timeout_ms=timeout_ms, name="millstream-ledger-log")
-    return TrackerLogs(ledger, open_data, data_uri)
+    return TrackerLogs(ledger, DataLogs(settings, checkpoint_dir), is_logging_data)
+
+
+def open_ledger(settings: Settings, directory: str) -> WriteAheadLog:
+    """Return the log of which block belongs to which batch, below `directory`."""
+    return _open(settings, _DRIVER, f"{directory}/receivedBlockMetadata")
 
 
 def _open(settings: Settings, keys: _Keys, uri: str) -> WriteAheadLog:
     name = settings.find_str(keys.own_class)
     if name is not None:
-        return _own_log(name, uri)
+        made = _own_logs[name, uri] = _OwnLog(name, uri)
+        return made
     return FileLog(
         uri,
         rolling_ms=settings.get_int(keys.rolling) * 1000,
@@ -90,13 +184,64 @@ def _open(settings: Settings, keys: _Keys, uri: str) -> WriteAheadLog:
     )
 
 
-def _own_log(name: str, uri: str) -> WriteAheadLog:
-    module, _, cls = name.rpartition(".")
+class _OwnLog:
+    """A log of a class of the program's own, whose errors name the class."""
+
+    def __init__(self, name: str, uri: str) -> None:
+        """Make it, with its directory.
+
+        Raises:
+            SparkError: It can't be made.
+        """
+        self._name = name
+        module, _, cls = name.rpartition(".")
+        try:
+            self._log: WriteAheadLog = getattr(import_module(module), cls)(uri)
+        except Exception as error:
+            msg = f"Could not create a write ahead log of class {name}"
+            raise SparkError(
+                msg, hint=f"it is made as {name}('<directory>'): {error!r}"
+            ) from error
+
+    def write(self, record: bytes, time_ms: int) -> LogHandle:
+        with self._named("write to"):
+            return self._log.write(record, time_ms)
+
+    def read(self, handle: LogHandle) -> bytes:
+        with self._named("read"):
+            return self._log.read(handle)
+
+    def read_all(self) -> Iterator[bytes]:
+        with self._named("read"):
+            yield from self._log.read_all()
+
+    def clean(self, threshold_ms: int) -> None:
+        with self._named("clean"):
+            self._log.clean(threshold_ms)
+
+    def close(self) -> None:
+        with self._named("close"):
+            self._log.close()
+
+    @contextmanager
+    def _named(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            msg = f"can't {what} the write ahead log of class {self._name}: {error!r}"
+            raise SparkError(msg) from error
+
+
+# By class and directory: blocks are read through the log that wrote them.
+_own_logs: WeakValueDictionary[tuple[str, str], _OwnLog] = WeakValueDictionary()
+
+
+def _read_own(name: str, uri: str, handle: LogHandle) -> bytes:
+    log = _own_logs.get((name, uri))
+    if log is not None:
+        return log.read(handle)
+    made = _OwnLog(name, uri)
     try:
-        made: WriteAheadLog = getattr(import_module(module), cls)(uri)
-    except Exception as error:
-        msg = f"Could not create a write ahead log of class {name}"
-        raise SparkError(
-            msg, hint=f"it is made as {name}('<directory>'): {error!r}"
-        ) from error
-    return made
+        return made.read(handle)
+    finally:
+        made.close()

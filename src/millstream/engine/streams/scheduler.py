@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from millstream.engine.base.clock import Clock, SystemClock, monotonic_s
 from millstream.engine.base.config import Settings
 from millstream.engine.base.errors import (
+    DurabilityError,
     MillstreamError,
     OutputOperationError,
     SparkError,
@@ -35,7 +36,7 @@ _log = logging.getLogger(__name__)
 _SLOW_BATCHES = 3
 _FAILED_BATCHES_MAX = 100
 _POOL_STOP_S = 2.0
-_GRACEFUL_POOL_STOP_S = 3600.0
+_RECEIVERS_S = 10.0
 BATCH_TIME = "spark.streaming.internal.batchTime"
 OUTPUT_ID = "spark.streaming.internal.outputOpId"
 
@@ -121,14 +122,18 @@ class JobScheduler:
         self._is_started = True
         self._loop.start()
         self.checkpointer.start()
-        if restored is not None:
-            self.tracker.recover()
-        self.tracker.start()
         if restored is None:
             first_ms = self._timer.start_time_ms()
             self.graph.start(first_ms - self.graph.batch_ms)
             open_states()
+            # Before anything is received: what is acknowledged needs a way back.
+            self.checkpointer.at_start()
+            self.tracker.start()
         else:
+            self.tracker.recover(
+                first_ms=restored.first_rerun_ms, closed_ms=restored.closed_ms
+            )
+            self.tracker.start()
             self.graph.restart(restored.zero_ms)
             open_states()
             first_ms = self._run_again(restored)
@@ -163,28 +168,29 @@ class JobScheduler:
         if not self._is_started or self._is_stopped:
             self._is_stopped = True
             return
-        self.tracker.stop(is_graceful=is_graceful)
+        limit_s = self._graceful_limit_s() if is_graceful else 0.0
+        # Their own time, not the batches': what they have handed over comes first.
+        self.tracker.stop(is_graceful=is_graceful, limit_s=max(limit_s, _RECEIVERS_S))
         if is_graceful:
-            self._stop_generating_gracefully()
+            self._stop_generating_gracefully(limit_s)
         else:
             self._timer.stop(interrupt=True)
-        self._is_stopped = not is_graceful
+        # Jobs that haven't begun don't: after a restart their batches run again.
+        self._is_stopped = True
         self._loop.stop()
         self.checkpointer.stop()
         self.graph.stop()
-        wait_s = _GRACEFUL_POOL_STOP_S if is_graceful else _POOL_STOP_S
-        if is_graceful:
-            self._wait_for_pending(wait_s)
-        self._is_stopped = True
         if not self._pool.close(_POOL_STOP_S):
             _log.warning("jobs of a stopped stream still run")
         self.tracker.close_logs()
         self._rates.stop()
         self.collector.stop()
 
-    def _stop_generating_gracefully(self) -> None:
+    def _graceful_limit_s(self) -> float:
         limit_ms = self._settings.find_ms("spark.streaming.gracefulStopTimeout")
-        limit_s = (10 * self.graph.batch_ms if limit_ms is None else limit_ms) / 1000
+        return (10 * self.graph.batch_ms if limit_ms is None else limit_ms) / 1000
+
+    def _stop_generating_gracefully(self, limit_s: float) -> None:
         begin = monotonic_s()
 
         def left() -> float:
@@ -199,15 +205,12 @@ class JobScheduler:
         last_ms = self._timer.stop(interrupt=False)
         if not self.wait_until_processed(last_ms, left()):
             _log.warning(
-                "graceful stop: time ran out before the last batch was processed "
-                "batch=%d limit_s=%g; raise spark.streaming.gracefulStopTimeout",
+                "graceful stop: time ran out before the last batch was processed; what "
+                "is left runs after a restart batch=%d limit_s=%g; raise "
+                "spark.streaming.gracefulStopTimeout",
                 last_ms,
                 limit_s,
             )
-
-    def _wait_for_pending(self, timeout_s: float) -> None:
-        with self.changed:
-            self.changed.wait_for(lambda: not self._progress.pending, timeout_s)
 
     # Generating.
 
@@ -234,13 +237,15 @@ class JobScheduler:
         self.tracker.pause()
         with self.changed:
             self._progress.held_back = len(self._held)
+            sets = self._progress.pending.values()
+            waiting = sum(each.processing_start_ms is None for each in sets)
         if not self._has_told_held:
             self._has_told_held = True
             _log.warning(
                 "batches come faster than they are processed: %d wait, so receivers have "
                 "to. Use a longer batch duration or limit the input; "
                 "spark.millstream.waitingBatches.max=0 lets any number wait, as Spark does",
-                len(self.pending_ms),
+                waiting,
             )
 
     def _release(self) -> None:
@@ -265,16 +270,20 @@ class JobScheduler:
             strip_engine_frames(error)
             _log.error("error generating jobs batch=%d error=%s", time_ms, error)
             self._note_error(time_ms, error)
-            self.checkpointer.after_generating(time_ms, self._unfinished(time_ms))
+            with self.changed:
+                self._progress.failed_ms.add(time_ms)
+                self._forget_old_failures()
+            self.checkpointer.after_generating(
+                time_ms, self._unfinished(), lambda _: None
+            )
             self._finish(time_ms)
             return
         self._submit(time_ms, jobs, is_rerun=is_rerun)
 
-    def _unfinished(self, *more_ms: int) -> list[int]:
+    def _unfinished(self) -> list[int]:
         """Return the batches that a restart must run again: pending and failed ones."""
         with self.changed:
-            progress = self._progress
-            return sorted({*progress.pending, *progress.failed_ms, *more_ms})
+            return sorted({*self._progress.pending, *self._progress.failed_ms})
 
     def _submit(self, time_ms: int, jobs: list[OutputJob], *, is_rerun: bool) -> None:
         infos = {
@@ -294,10 +303,31 @@ class JobScheduler:
             self._progress.received_records += job_set.info().record_count
             for event in job_set.on_submitted():
                 self.bus.post(event)
-        # Before the jobs run: what they do must not come before it is known that they may.
-        self.checkpointer.after_generating(time_ms, self._unfinished())
-        for output_id, job in numbered:
-            self._pool.submit(self._work(job_set, output_id, job))
+        # What the batch reads must be on disk before anybody sees what it makes of it.
+        waits = any(source.has_position for source in self.graph.inputs)
+        self.checkpointer.after_generating(
+            time_ms,
+            self._unfinished(),
+            lambda is_safe: self._begin(job_set, numbered, is_safe) if waits else None,
+        )
+        if not waits:
+            self._begin(job_set, numbered, is_safe=True)
+
+    def _begin(
+        self, job_set: JobSet, jobs: list[tuple[int, OutputJob]], is_safe: bool
+    ) -> None:
+        """Let a batch's jobs run, or let them fail when it can't be made safe."""
+        if is_safe:
+            for output_id, job in jobs:
+                self._pool.submit(self._work(job_set, output_id, job))
+            return
+        msg = f"the checkpoint of batch {job_set.batch_ms} ms couldn't be written"
+        hint = (
+            "the batch reads what only a checkpoint would know: it runs after a restart"
+        )
+        for output_id, job in jobs:
+            self._on_started(job_set, output_id)
+            self._on_completed(job_set, output_id, job, DurabilityError(msg, hint=hint))
 
     # Running.
 
@@ -321,11 +351,7 @@ class JobScheduler:
                 ),
             }
         )
-        with self.changed:
-            for event in job_set.on_job_started(
-                output_id, self._wall.now_ms(), self.clock.now_ms()
-            ):
-                self.bus.post(event)
+        self._on_started(job_set, output_id)
         error: BaseException | None = None
         try:
             job.run()
@@ -334,6 +360,13 @@ class JobScheduler:
         finally:
             self._properties.install({})
         self._on_completed(job_set, output_id, job, error)
+
+    def _on_started(self, job_set: JobSet, output_id: int) -> None:
+        with self.changed:
+            for event in job_set.on_job_started(
+                output_id, self._wall.now_ms(), self.clock.now_ms()
+            ):
+                self.bus.post(event)
 
     def _on_completed(
         self,
@@ -426,7 +459,10 @@ class JobScheduler:
     def _clear_checkpoint_data(self, time_ms: int) -> None:
         if time_ms not in self._progress.failed_ms:
             oldest_ms = min((time_ms, *self._unfinished()))
-            before_ms = oldest_ms - self.graph.max_input_remember_ms()
+            # What an older checkpoint would run again is kept, should the newest ones be
+            # damaged or not have been written.
+            floor_ms = self.checkpointer.floor(oldest_ms)
+            before_ms = floor_ms - self.graph.max_input_remember_ms()
             try:
                 self.tracker.forget(before_ms)
             except (MillstreamError, OSError) as error:
@@ -483,7 +519,11 @@ class JobScheduler:
         """Return the gauges of semantics MET-1, and the collector's pauses in ms."""
         with self.changed:
             progress = self._progress
-            running = [s for s in progress.pending.values() if s.processing_start_ms]
+            running = [
+                each
+                for each in progress.pending.values()
+                if each.processing_start_ms is not None
+            ]
             last = progress.last_completed
             known: dict[str, int | None] = {
                 "submissionTime": None if last is None else last.submission_ms,
@@ -509,8 +549,10 @@ class JobScheduler:
             gauges[f"streaming.lastCompletedBatch_{name}"] = (
                 -1 if value is None else value
             )
+        gauges.update(self.tracker.gauges())
         written = self.checkpointer.statistics
         gauges["millstream.checkpoint.written"] = written.written
+        gauges["millstream.checkpoint.joined"] = written.joined
         gauges["millstream.checkpoint.failed"] = written.failed
         gauges["millstream.checkpoint.lastCollectMs"] = written.last_collect_ms
         gauges["millstream.checkpoint.lastWriteMs"] = written.last_write_ms

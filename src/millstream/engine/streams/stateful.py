@@ -25,7 +25,7 @@ class StageChanges:
         self, partition: int, changed: Iterable[tuple[Any, Any]], gone: Iterable[Any]
     ) -> None:
         """Stage the pairs that changed and the keys that went."""
-        puts = {key: (freeze_state(state), self.version) for key, state in changed}
+        puts = {key: freeze_state(state) for key, state in changed}
         find_store(self.token).stage(self.version, partition, puts, gone)
 
 
@@ -59,22 +59,44 @@ class KeyedStateOperator(Operator):
         return {**super().__getstate__(), "store": None, "initial": None}
 
     @property
+    def is_placed(self) -> bool:
+        """Whether each key's state is in the partition that `place` says."""
+        return True
+
+    @property
+    def looks_for_idle(self) -> bool:
+        """Whether it asks for keys that nothing has touched for long."""
+        return False
+
+    def is_time_valid(self, time_ms: int) -> bool:
+        """Say whether there is a batch at `time_ms`: none before the state began.
+
+        A state that a changed program added begins long after the grid does.
+        """
+        has_begun = self.store is None or time_ms > self.store.begin
+        return has_begun and super().is_time_valid(time_ms)
+
+    @property
     def states(self) -> StateStore:
         """The store, which the start has opened."""
         assert self.store is not None, "the store is opened before the first batch"
         return self.store
 
+    def partition_of(self, key: Any) -> int:
+        """Return where the store has a key's state."""
+        return self.place.partition_of(key) if self.is_placed else 0
+
     def keep_initial(self) -> None:
         """Put the initial state into the store, as the version before the first batch."""
         if self.initial is None:
             return
-        placed: dict[int, dict[Any, tuple[Any, int]]] = {}
+        placed: dict[int, dict[Any, Any]] = {}
         first_ms = self.states.begin + self.slide_ms
         for key, state in self.initial.collect():
-            part = placed.setdefault(self.place.partition_of(key), {})
-            part.setdefault(key, (freeze_state(state), first_ms))
+            part = placed.setdefault(self.partition_of(key), {})
+            part.setdefault(key, freeze_state(state))
         for partition, puts in placed.items():
-            self.states.stage(self.states.begin, partition, puts, ())
+            self.states.stage(self.states.begin, partition, puts, (), stamp=first_ms)
         self.states.commit(self.states.begin)
 
     def before(self, time_ms: int) -> Any:
@@ -152,13 +174,18 @@ class StateOperator(KeyedStateOperator):
         """
         super().__init__(graph, parent, place, initial)
         self._update = update
-        self.is_placed = is_placed
+        self._is_placed = is_placed
         self.unchanged: set[int] = set()
         """Batches that carried the state of the batch before over."""
         self._whole: dict[Any, Any] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "unchanged": set(), "_whole": None}
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether each key's state is in the partition that `place` says."""
+        return self._is_placed
 
     def compute(self, time_ms: int) -> Any:
         """Return the next state; the old one when the batch has no RDD at all."""
@@ -189,15 +216,18 @@ class StateOperator(KeyedStateOperator):
             self._stage_whole(version, rdd)
 
     def _stage_whole(self, version: int, rdd: Any) -> None:
+        if self.states.is_staged(version, 0):
+            return  # By a batch before, whose commit waits: it isn't the last state now.
         # Its function may have moved keys between partitions: compare the whole.
         if self._whole is None:
-            latest = self.states.files.latest
-            self._whole = {} if latest is None else dict(self.states.items(latest))
+            self._whole = {
+                key: freeze_state(state) for key, state in self.states.items()
+            }
         whole = dict(rdd.collect())
         known = {key: freeze_state(state) for key, state in whole.items()}
         before, self._whole = self._whole, known
         puts = {
-            key: (state, version)
+            key: state
             for key, state in known.items()
             if key not in before
             or type(before[key]) is not type(state)

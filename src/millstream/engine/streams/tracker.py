@@ -1,21 +1,27 @@
-"""ReceiverTracker: the receivers of a stream, and what they have stored for which batch."""
+"""ReceiverTracker: the receivers of a stream, and what they have stored for which batch.
 
+The way of a record: receiver -> supervisor -> block handler (block store, log of data) ->
+`add_block` here -> ledger, which gives blocks to batches -> the batch's RDD. A block is
+acknowledged when the ledger's log has it, too.
+"""
+
+import itertools
 import logging
+import re
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from millstream.engine.base import frames
-from millstream.engine.base.clock import Clock
+from millstream.engine.base.clock import Clock, monotonic_s
 from millstream.engine.base.config import Settings
-from millstream.engine.base.errors import MillstreamError, SparkError
-from millstream.engine.base.levels import StorageLevel
+from millstream.engine.base.errors import DurabilityError, MillstreamError
 from millstream.engine.durable.block_store import BlockStore
-from millstream.engine.durable.write_ahead_log import FileLog, LogHandle, WriteAheadLog
+from millstream.engine.durable.write_ahead_log import WriteAheadLog
+from millstream.engine.ingest.block_handler import BlockHandler, StoredBlock
 from millstream.engine.ingest.receiver import Receiver
 from millstream.engine.ingest.supervisor import ReceiverSupervisor
-from millstream.engine.plan.partitions import FrozenRows, freeze
 from millstream.engine.streams import ledger_log
 from millstream.engine.streams.events import (
     ReceiverError,
@@ -27,43 +33,18 @@ from millstream.engine.streams.events import (
 from millstream.engine.streams.ledger import (
     BlockLedger,
     BlockReceived,
+    BlocksRefused,
     LedgerEvent,
-    LogPosition,
     ReceivedBlock,
 )
+from millstream.engine.streams.received_logs import LoggedBlock, TrackerLogs
 
 _log = logging.getLogger(__name__)
 
 _RELAUNCH_MS = 100
 _RELAUNCH_MS_MAX = 10_000
-_STOP_S = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedBlock:
-    """A block's records in the write-ahead log; a source partition."""
-
-    log_uri: str
-    position: LogPosition
-
-    def read(self) -> Iterable[Any]:
-        """Return the records."""
-        at = self.position
-        log = FileLog(self.log_uri)
-        data = log.read(LogHandle(at.path, at.offset, at.length))
-        rows: list[Any] = frames.loads(data)
-        return rows
-
-
-@dataclass(frozen=True, slots=True)
-class TrackerLogs:
-    """Where a tracker makes safe what it knows and what was received."""
-
-    ledger: WriteAheadLog | None = None
-    """Which block belongs to which batch."""
-    open_data: Callable[[int], WriteAheadLog] | None = None
-    """Opens the log of the received data of a stream; None: data isn't logged."""
-    data_uri: Callable[[int], str] = str
+_SAVE_S = 5.0
+_NUMBER = re.compile(r"\d+")
 
 
 class ReceiverTracker:
@@ -82,18 +63,10 @@ class ReceiverTracker:
         clock: Clock,
         blocks: BlockStore,
         post: Callable[[StreamingEvent], None],
-        logs: TrackerLogs = TrackerLogs(),
+        logs: TrackerLogs,
     ) -> None:
         """Prepare; nothing runs yet."""
         self._logs = logs
-        self._data_logs = {
-            stream_id: logs.open_data(stream_id)
-            for stream_id, _ in receivers
-            if logs.open_data is not None
-        }
-        self._recovered: set[str] = set()
-        self._is_paused = False
-        self._is_closed = False
         self._receivers = tuple(receivers)
         self._settings = settings
         self._clock = clock
@@ -101,25 +74,84 @@ class ReceiverTracker:
         self._post = post
         self._lock = threading.Lock()
         self._ledger = BlockLedger(tuple(stream_id for stream_id, _ in receivers))
+        # Refused, though the log may have them: told to it before anything else is.
+        self._refused: list[str] = []
         self._infos: dict[int, ReceiverInfo] = {}
         self._supervisors: dict[int, ReceiverSupervisor] = {}
-        self._threads: list[threading.Thread] = []
+        self._handlers: dict[int, BlockHandler] = {}
+        self._rates: dict[int, float] = {}
+        self._is_paused = False
+        self._threads: dict[int, threading.Thread] = {}
         self._stopping = threading.Event()
 
-    def recover(self) -> None:
+    def recover(self, *, first_ms: int = 0, closed_ms: int | None = None) -> None:
         """Take over what the log says was known before a restart; before `start`.
 
+        Batches from `first_ms` on run again, and `closed_ms` had been closed.
+
         Raises:
-            DurabilityError: The log is damaged; names file and place.
+            DurabilityError: The log is damaged, and names file and place; or it lacks
+                what one of these batches had.
         """
         if self._logs.ledger is None:
             return
         for line in self._logs.ledger.read_all():
             self._ledger.apply(ledger_log.decode(line))
-        self._recovered = set(self._ledger.known)
+        self._check_recovered(first_ms, closed_ms)
+        left = self._ledger.abandon_strangers()
+        if left:
+            _log.warning(
+                "received blocks of dropped sources are passed over blocks=%d "
+                "records=%d streams=%s",
+                len(left),
+                sum(block.record_count or 0 for block in left),
+                sorted({block.stream_id for block in left}),
+            )
+
+    def _check_recovered(self, first_ms: int, closed_ms: int | None) -> None:
+        forgotten_ms = self._ledger.forgotten_ms
+        if forgotten_ms is not None and forgotten_ms >= first_ms:
+            msg = (
+                f"batch {first_ms} ms can't run again: the log of received blocks has "
+                f"forgotten which ones batches up to {forgotten_ms} ms had"
+            )
+            raise DurabilityError(
+                msg,
+                hint="newer checkpoints are lost or damaged; restore them from a copy",
+            )
+        last_ms = self._ledger.last_closed_ms
+        if closed_ms is not None and (last_ms is None or last_ms < closed_ms):
+            msg = (
+                "the log of received blocks, 'receivedBlockMetadata', was cut short: it "
+                f"lacks which ones batch {closed_ms} ms had"
+            )
+            hint = (
+                "restore its newest segment from a copy; or start from nothing, in "
+                "another directory"
+            )
+            raise DurabilityError(msg, hint=hint)
+
+    @property
+    def last_closed_ms(self) -> int | None:
+        """The newest batch that was closed, or None."""
+        with self._lock:
+            return self._ledger.last_closed_ms
 
     def start(self) -> None:
-        """Launch every receiver: a fresh copy each, as after being sent somewhere."""
+        """Launch every receiver: a fresh copy each, as after being sent somewhere.
+
+        Raises:
+            SparkError: A log class of the program's own can't be made.
+        """
+        for stream_id, receiver in self._receivers:
+            self._handlers[stream_id] = self._new_handler(stream_id)
+            if receiver.storageLevel.replication > 1:
+                _log.info(
+                    "received blocks are kept in memory or on disk once: there is one "
+                    "process stream=%d level=%s",
+                    stream_id,
+                    receiver.storageLevel,
+                )
         for stream_id, receiver in self._receivers:
             data = frames.dumps_function(receiver)
             thread = threading.Thread(
@@ -128,34 +160,87 @@ class ReceiverTracker:
                 name=f"millstream-receiver-{stream_id}",
                 daemon=True,
             )
-            self._threads.append(thread)
+            self._threads[stream_id] = thread
             thread.start()
 
-    def stop(self, *, is_graceful: bool) -> None:
-        """Stop every receiver; what they handed over before is stored."""
+    def _new_handler(self, stream_id: int) -> BlockHandler:
+        logs, log = self._logs, None
+        if logs.data is not None and logs.is_logging_data:
+            log = logs.data.open(stream_id)
+        return BlockHandler(
+            self._blocks,
+            self._clock,
+            itertools.count(self._first_number(stream_id)),
+            log=log,
+            timeout_ms=self._settings.get_ms(
+                "spark.streaming.receiver.blockStoreTimeout"
+            ),
+            name=f"millstream-blocks-{stream_id}",
+        )
+
+    def _first_number(self, stream_id: int) -> int:
+        """Return what makes the id of a stream's first block unique: a time, as in Spark.
+
+        It is behind every block known from before a restart, though the clock may not be.
+        """
+        used = [
+            int(_NUMBER.findall(block_id)[-1])
+            for block_id in self._ledger.known
+            if block_id.startswith(f"input-{stream_id}-")
+        ]
+        return max([self._clock.now_ms(), *(number + 1 for number in used)])
+
+    def stop(self, *, is_graceful: bool, limit_s: float) -> None:
+        """Stop every receiver; what they handed over before is stored.
+
+        Returns within `limit_s`, and a few seconds for what hangs then: an `onStop` that
+        doesn't return is left to itself, and what its receiver has handed over is stored.
+        """
         self._clock.cancel(self._stopping)
-        with self._lock:
-            supervisors = list(self._supervisors.values())
-        for supervisor in supervisors:
-            supervisor.stop("Stopped by driver")
-        for thread in self._threads:
-            thread.join(_STOP_S)
+        end_s = monotonic_s() + limit_s
+
+        def left_s() -> float:
+            return max(0.0, end_s - monotonic_s())
+
+        for running in self._running():
+            # In the background: all at once, and whatever `onStop` does.
+            running.stop_soon("Stopped by driver")
+        for stream_id, thread in self._threads.items():
+            thread.join(left_s())
+            supervisor = self._supervisors.get(stream_id)
+            if supervisor is None:
+                continue  # Its receiver couldn't even be made.
             if thread.is_alive():
                 _log.warning(
-                    "a receiver didn't stop thread=%s graceful=%s",
-                    thread.name,
+                    "a receiver didn't stop in time: its onStop hangs; what it has handed "
+                    "over is stored stream=%d limit_s=%g graceful=%s",
+                    stream_id,
+                    limit_s,
                     is_graceful,
                 )
-        for supervisor in supervisors:
-            supervisor.join()
-        self._is_closed = True
+                supervisor.save(_SAVE_S)
+            else:
+                supervisor.join(left_s())
+        for stream_id, handler in self._handlers.items():
+            if not handler.end(max(left_s(), _SAVE_S)):
+                _log.warning("a block is still being stored stream=%d", stream_id)
 
     def close_logs(self) -> None:
         """Close the logs; after the last batch."""
-        if self._logs.ledger is not None:
-            self._logs.ledger.close()
-        for log in self._data_logs.values():
+        log = self._logs.ledger
+        if log is not None:
+            try:
+                self._log_refused(log)
+            except (MillstreamError, OSError) as error:
+                _log.warning(
+                    "blocks that weren't taken may come back after a restart blocks=%s "
+                    "error=%s",
+                    self._refused,
+                    error,
+                )
             log.close()
+        for handler in self._handlers.values():
+            handler.close()
 
     def _believe(self, event: LedgerEvent) -> None:
         """Make a fact safe, then let the ledger believe it.
@@ -164,28 +249,42 @@ class ReceiverTracker:
             MillstreamError, OSError: It couldn't be logged; nothing has changed.
         """
         if self._logs.ledger is not None:
+            self._log_refused(self._logs.ledger)
             self._logs.ledger.write(ledger_log.encode(event), self._clock.now_ms())
         with self._lock:
             self._ledger.apply(event)
 
+    def _log_refused(self, log: WriteAheadLog) -> None:
+        """Let the log know what was refused: its records are stored again, elsewhere."""
+        with self._lock:
+            refused = tuple(self._refused)
+        if refused:
+            line = ledger_log.encode(BlocksRefused(refused))
+            log.write(line, self._clock.now_ms())
+            with self._lock:
+                del self._refused[: len(refused)]
+
     def pause(self) -> None:
         """Make receivers wait with what they would store, until `resume`."""
-        self._is_paused = True
-        for supervisor in self._running():
-            supervisor.pause()
+        with self._lock:
+            self._is_paused = True
+            for supervisor in self._supervisors.values():
+                supervisor.pause()
 
     def resume(self) -> None:
         """Let receivers store again."""
-        self._is_paused = False
-        for supervisor in self._running():
-            supervisor.resume()
+        with self._lock:
+            self._is_paused = False
+            for supervisor in self._supervisors.values():
+                supervisor.resume()
 
     def update_rate(self, stream_id: int, per_second: float) -> None:
-        """Let a receiver store so many records a second."""
+        """Let a stream's receiver store so many records a second; later lives of it, too."""
         with self._lock:
+            self._rates[stream_id] = per_second
             supervisor = self._supervisors.get(stream_id)
-        if supervisor is not None:
-            supervisor.update_rate(per_second)
+            if supervisor is not None:
+                supervisor.update_rate(per_second)
 
     def rate_of(self, stream_id: int) -> float | None:
         """Return the limit of a receiver's records a second, or None."""
@@ -193,12 +292,27 @@ class ReceiverTracker:
             supervisor = self._supervisors.get(stream_id)
         return None if supervisor is None else supervisor.blocks.limit.per_second
 
+    def gauges(self) -> dict[str, float]:
+        """Return what each receiver may store a second, by name; -1 is no limit."""
+        limits = {
+            stream_id: self.rate_of(stream_id) for stream_id, _ in self._receivers
+        }
+        return {
+            f"millstream.receiver.{stream_id}.rateLimit": -1 if limit is None else limit
+            for stream_id, limit in limits.items()
+        }
+
     def _running(self) -> list[ReceiverSupervisor]:
         with self._lock:
             return list(self._supervisors.values())
 
     def allocate_blocks_to_batch(self, batch_ms: int) -> None:
-        """Close a batch over every block that waits; nothing for a batch closed before."""
+        """Close a batch over every block that waits; nothing for a batch closed before.
+
+        Raises:
+            DurabilityError: That couldn't be logged. The blocks are the next batch's; this
+                one must not run now: after a crash the log may say that it has them.
+        """
         if not self._receivers:
             return
         for supervisor in self._running():
@@ -206,9 +320,20 @@ class ReceiverTracker:
             supervisor.blocks.cut()
         with self._lock:
             closed = self._ledger.close(batch_ms)
-        if closed is not None:
+        if closed is None:
+            return
+        try:
             # A block that comes meanwhile isn't in the proposal, and waits on.
             self._believe(closed)
+        except (MillstreamError, OSError) as error:
+            count = sum(map(len, closed.blocks.values()))
+            msg = (
+                f"the log of received blocks can't be written: batch {batch_ms} ms can't "
+                f"have the {count} blocks that wait: {error}"
+            )
+            raise DurabilityError(
+                msg, hint="the next batch gets them, and this one runs after a restart"
+            ) from error
 
     def blocks_of(self, batch_ms: int, stream_id: int) -> tuple[ReceivedBlock, ...]:
         """Return a batch's blocks of one stream."""
@@ -224,12 +349,19 @@ class ReceiverTracker:
         """Forget which blocks batches before `before_ms` had, and clean the logs."""
         with self._lock:
             forgotten = self._ledger.forget(before_ms)
-        if forgotten.batches_ms:
-            self._believe(forgotten)
-            if self._logs.ledger is not None:
-                self._logs.ledger.clean(before_ms)
-            for log in self._data_logs.values():
-                log.clean(before_ms)
+        if not forgotten.batches_ms:
+            return
+        self._believe(forgotten)
+        # Blocks may have waited for long, if batches couldn't be closed over them.
+        with self._lock:
+            waiting_ms, oldest_ms = (
+                self._ledger.oldest_waiting_ms,
+                self._ledger.oldest_ms,
+            )
+        if self._logs.ledger is not None:
+            self._logs.ledger.clean(_earlier(before_ms, waiting_ms))
+        for handler in self._handlers.values():
+            handler.clean(_earlier(before_ms, oldest_ms))
 
     def remove_blocks(self, block_ids: Iterable[str]) -> None:
         """Delete the data of blocks."""
@@ -244,15 +376,7 @@ class ReceiverTracker:
         wait_ms = _RELAUNCH_MS
         while not self._stopping.is_set():
             begin_ms = self._clock.now_ms()
-            receiver: Receiver[Any] = frames.loads_function(data)
-            supervisor = ReceiverSupervisor(
-                stream_id, receiver, self, self._settings, self._clock
-            )
-            with self._lock:
-                self._supervisors[stream_id] = supervisor
-            if self._is_paused:
-                supervisor.pause()
-            error = supervisor.run(until=self._stopping.is_set)
+            error = self._launch(stream_id, data)
             if self._stopping.is_set():
                 return
             if error is not None:
@@ -265,6 +389,28 @@ class ReceiverTracker:
             wait_ms = _RELAUNCH_MS if lasted_ms > _RELAUNCH_MS_MAX else wait_ms
             self._clock.wait_until(self._clock.now_ms() + wait_ms, self._stopping)
             wait_ms = min(2 * wait_ms, _RELAUNCH_MS_MAX)
+
+    def _launch(self, stream_id: int, data: bytes) -> BaseException | None:
+        """Run a fresh copy of a receiver until it stops; return its error, if any."""
+        try:
+            receiver: Receiver[Any] = frames.loads_function(data)
+            supervisor = ReceiverSupervisor(
+                stream_id,
+                receiver,
+                self,
+                self._handlers[stream_id],
+                self._settings,
+                self._clock,
+            )
+        except Exception as error:
+            return error
+        with self._lock:
+            self._supervisors[stream_id] = supervisor
+            if self._is_paused:
+                supervisor.pause()
+            if stream_id in self._rates:
+                supervisor.update_rate(self._rates[stream_id])
+        return supervisor.run(until=self._stopping.is_set)
 
     # What supervisors tell.
 
@@ -308,61 +454,40 @@ class ReceiverTracker:
         )
         self._post(ReceiverError(info))
 
-    def add_block(
-        self,
-        stream_id: int,
-        block_id: str,
-        records: list[Any],
-        metadata: Any,
-        receiver: Receiver[Any],
-    ) -> bool:
-        """Store a block at the receiver's level, log it, then let it wait for a batch.
+    def add_block(self, stream_id: int, stored: StoredBlock, metadata: Any) -> bool:
+        """Let a stored block wait for a batch, as soon as the log says that it does.
 
-        Returns when the block is as safe as its level and the logs make it; False when it
-        isn't stored.
+        False when the log can't be written: the block isn't taken.
         """
-        if self._is_closed:
-            msg = "ReceiverTracker is already shut down: no more blocks are taken"
-            raise SparkError(msg, hint="don't acknowledge what this call was to store")
-        if block_id in self._recovered:
-            # Named by a clock that was set back: it is another block.
-            block_id = f"{block_id}-again"
-        frozen = freeze(records)
-        logged = self._log_data(stream_id, frozen)
-        self._store(block_id, frozen, receiver.storageLevel)
-        if logged is None and not self._blocks.contains(block_id):
-            return False
-        block = ReceivedBlock(stream_id, block_id, frozen.count, metadata, logged)
+        logged, data = None, self._logs.data
+        if stored.logged is not None and data is not None:
+            logged = data.position(stream_id, stored.logged)
+        block = ReceivedBlock(
+            stream_id,
+            stored.block_id,
+            stored.record_count,
+            metadata,
+            logged,
+            stored.stored_ms,
+        )
         try:
             self._believe(BlockReceived(block))
         except (MillstreamError, OSError) as error:
             _log.error(
                 "a received block couldn't be logged; it isn't taken block=%s error=%s",
-                block_id,
+                block.block_id,
                 error,
             )
-            self._blocks.remove(block_id)
+            with self._lock:
+                self._refused.append(block.block_id)
             return False
         return True
 
-    def _store(self, block_id: str, frozen: FrozenRows, level: StorageLevel) -> None:
-        self._blocks.put_frozen(block_id, frozen, level, now_ms=self._clock.now_ms())
-
-    def _log_data(self, stream_id: int, frozen: FrozenRows) -> LogPosition | None:
-        log = self._data_logs.get(stream_id)
-        if log is None:
-            return None
-        payload = frozen.pickled
-        if payload is None:
-            payload = frames.dumps(list(frozen.thaw()))
-        handle = log.write(payload, self._clock.now_ms())
-        return LogPosition(handle.path, handle.offset, handle.length)
-
     def logged(self, stream_id: int, block: ReceivedBlock) -> LoggedBlock | None:
         """Return where a block's records can be read when memory has lost them."""
-        if block.logged is None:
+        if block.logged is None or self._logs.data is None:
             return None
-        return LoggedBlock(self._logs.data_uri(stream_id), block.logged)
+        return self._logs.data.block(stream_id, block.logged)
 
     def has_block(self, block: ReceivedBlock) -> bool:
         """Say whether a block's records can still be read."""
@@ -373,3 +498,7 @@ class ReceiverTracker:
             before = self._infos.get(stream_id, ReceiverInfo(stream_id, "", False))
             info = self._infos[stream_id] = replace(before, **facts)
         return info
+
+
+def _earlier(time_ms: int, other_ms: int | None) -> int:
+    return time_ms if other_ms is None else min(time_ms, other_ms)

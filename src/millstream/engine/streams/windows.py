@@ -33,6 +33,8 @@ def check_window(parent: Operator, window_ms: int, slide_ms: int | None) -> int:
 class WindowedOperator(Operator):
     """The union of the parent's RDDs in the window."""
 
+    kind = "window"
+
     def __init__(
         self, graph: "DStreamGraph", parent: Operator, window_ms: int, slide_ms: int
     ) -> None:
@@ -65,6 +67,7 @@ class ReducedWindowOperator(Operator):
     """
 
     must_checkpoint = True
+    kind = "reduceByKeyAndWindow"
 
     def __init__(
         self,

@@ -1,0 +1,95 @@
+"""Planning: a program asked what an upgrade of its checkpoint would keep; it doesn't run.
+
+While it is asked, nothing of Millstream's writes below the checkpoint directory, and no
+stream starts.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from millstream.engine.base.storage import LocalStorage, open_storage
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an upgrade would do, for people, and whether "apply" would do it."""
+
+    text: str
+    can_apply: bool
+
+
+@dataclass(slots=True)
+class Request:
+    """The question of the command line, answered by the program's `getOrCreate`."""
+
+    directory: str
+    allow_drop: tuple[str, ...] = ()
+    answer: Answer | None = None
+    strayed: list[str] = field(default_factory=list)
+    """What the program did instead of opening that directory."""
+
+    def is_about(self, directory: str) -> bool:
+        """Say whether it is this directory, however it is written."""
+        return _plain(self.directory) == _plain(directory)
+
+
+class PlanMade(SystemExit):
+    """Ends a program that was only asked for its plan. Not an error: nobody catches it."""
+
+
+_depth = 0
+_request: Request | None = None
+
+
+def is_planning() -> bool:
+    """Say whether the program is only asked for its plan."""
+    return _depth > 0
+
+
+def request() -> Request | None:
+    """Return the question of the command line, if it asks one."""
+    return _request
+
+
+@contextmanager
+def planning() -> Iterator[None]:
+    """Let nothing be written or started in the block."""
+    global _depth  # noqa: PLW0603  A process has one active context, and one plan.
+    _depth += 1
+    try:
+        yield
+    finally:
+        _depth -= 1
+
+
+@contextmanager
+def asking(asked: Request) -> Iterator[None]:
+    """Let `getOrCreate` answer `asked` in the block, and end the program."""
+    global _request  # noqa: PLW0603  A process has one active context, and one plan.
+    with planning():
+        _request = asked
+        try:
+            yield
+        finally:
+            _request = None
+
+
+def refuse_start() -> None:
+    """End a program that would start a stream while it is asked for its plan.
+
+    Raises:
+        PlanMade: It is asked.
+    """
+    if _request is not None:
+        _request.strayed.append("it starts a stream that getOrCreate didn't return")
+    if is_planning():
+        raise PlanMade(1)
+
+
+def _plain(directory: str) -> str:
+    storage, path = open_storage(directory)
+    if isinstance(storage, LocalStorage):
+        return str(Path(path).resolve())
+    return storage.uri(path).rstrip("/")
