@@ -284,6 +284,7 @@ def test_arrow_has_the_types_of_keys_and_states(checkpoint: str) -> None:
         summed([[("a", 1)], [("b", "x")]], lambda v, s: (s or v)[0:1])
 
 
+@pytest.mark.slow
 def test_state_over_its_memory_gives_the_same_results(tmp_path: Path) -> None:
     """In files, with timeouts and snapshots, over a crash: as if it were in memory."""
     seen = []
@@ -337,6 +338,7 @@ def test_updated_state_larger_than_memory_is_read_from_its_files(
         assert sorted(outputs(h, "counts")[8]) == expected
 
 
+@pytest.mark.slow
 def test_windows_over_mapped_records_read_old_batches_again(tmp_path: Path) -> None:
     """With no memory for them they are mapped again, each from the state it began with."""
     seen = []
@@ -523,6 +525,7 @@ batches = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=30, suppress_health_check=list(HealthCheck), deadline=None)
 @given(
     batches,

@@ -351,6 +351,7 @@ class Talkative(Stubborn):
             Talkative.taken += 1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_gates")
 def test_nothing_is_acknowledged_that_the_stop_does_not_process() -> None:
     """The receiver stores all the while: each block is in a batch, or was refused."""

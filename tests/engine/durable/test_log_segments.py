@@ -89,6 +89,7 @@ def test_a_whole_record_behind_zeros_is_found() -> None:
         list(whole_frames(data, "the file"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["random", "zeros and ones"])
 def test_a_large_torn_record_takes_no_time(
     kind: str, caplog: pytest.LogCaptureFixture

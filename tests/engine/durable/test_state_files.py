@@ -168,6 +168,7 @@ batches = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(batches, st.integers(0, 4))
 def test_any_history_reads_as_a_dict_would(
     history: list[tuple[dict[Any, Any], list[int], bool]], chain_max: int
@@ -209,6 +210,7 @@ typed = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(typed, st.integers(0, 3), st.sampled_from([int, str, lambda n: (n,)]))
 def test_typed_keys_are_merged_as_a_dict_would(
     history: list[tuple[dict[int, Any], list[int], bool]], chain_max: int, kind: Any

@@ -1,5 +1,6 @@
 """Tests of engine/jobs/stages.py."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,6 +39,7 @@ def lineages(draw: st.DrawFn) -> list[RddNode]:
     return nodes
 
 
+@pytest.mark.slow
 @given(lineages(), st.data())
 def test_every_missing_shuffle_runs_once_before_it_is_read(
     nodes: list[RddNode], data: st.DataObject

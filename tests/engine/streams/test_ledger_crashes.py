@@ -177,6 +177,7 @@ def test_two_crashes_in_a_row_lose_none_either() -> None:
         Life(disk.after_crash(), told).check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closes", [False, True])
 def test_a_crash_after_a_failure_loses_none_either(closes: bool) -> None:
     """Such as when an old segment wasn't deleted: what it says is old, too."""
