@@ -41,7 +41,7 @@ def test_the_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
 
 @pytest.mark.slow
 def test_the_wheel_says_what_it_needs_and_starts_a_command(wheel: Path) -> None:
-    """Two libraries, Python 3.11, the license, and `millstream`."""
+    """Three libraries, Python 3.11, the license, `millstream` and `millstream-sim`."""
     with zipfile.ZipFile(wheel) as archive:
         texts = {
             name.split(".dist-info/", 1)[1]: archive.read(name).decode()
@@ -54,7 +54,14 @@ def test_the_wheel_says_what_it_needs_and_starts_a_command(wheel: Path) -> None:
         if line.startswith("Requires-Dist: ") and "extra ==" not in line
     ]
 
-    assert sorted(each.split(">")[0] for each in required) == ["click", "cloudpickle"]
+    assert sorted(each.split(">")[0] for each in required) == [
+        "click",
+        "cloudpickle",
+        "polars",
+    ]
     assert "Requires-Python: >=3.11" in texts["METADATA"]
     assert "millstream = millstream.cli:main" in texts["entry_points.txt"]
+    assert (
+        "millstream-sim = millstream.testing.sim.cli:main" in texts["entry_points.txt"]
+    )
     assert "Apache License" in texts["licenses/LICENSE"]
