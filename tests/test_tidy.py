@@ -56,6 +56,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "durable/state_values.py": "engine/durable/test_state_files.py",
     "streams/map_state.py": "stories/test_state.py",
     "streams/rate_control.py": "stories/test_pressure.py",
+    "streams/opening.py": "engine/streams/test_checkpointer.py",
     "streams/received_logs.py": "stories/test_receivers.py",
     "streams/state_spec.py": "stories/test_state.py",
     "streams/leftover.py": "stories/test_upgrade.py",

@@ -15,8 +15,8 @@ from millstream.engine.base.storage import Storage, open_storage
 from millstream.engine.base.time import pretty_duration
 from millstream.engine.durable.checkpoint_files import CheckpointFiles
 from millstream.engine.streams import manifest as manifests
-from millstream.engine.streams.checkpointer import state_file_names
 from millstream.engine.streams.manifest import Manifest
+from millstream.engine.streams.opening import state_file_names
 
 _BATCHES_SHOWN = 3
 _FILES_SHOWN = 3

@@ -18,7 +18,7 @@ from typing import Any
 
 from millstream.engine.durable.checkpoint_files import CheckpointFiles
 from millstream.engine.streams import manifest as manifests
-from millstream.engine.streams.checkpointer import state_file_names
+from millstream.engine.streams.opening import state_file_names
 from millstream.streaming.receiver import Receiver
 from millstream.streaming.state import State, StateSpec
 from millstream.testing import StreamHarness

@@ -17,7 +17,7 @@ from millstream.engine.durable import object_files, state_frames
 from millstream.engine.durable.checkpoint_files import CheckpointFiles
 from millstream.engine.durable.log_segments import HEADER_BYTES, whole_frames
 from millstream.engine.jobs import checkpoints
-from millstream.engine.streams.checkpointer import state_file_names
+from millstream.engine.streams.opening import state_file_names
 from millstream.streaming import restoring
 from millstream.streaming.receiver import Receiver
 from millstream.streaming.state import StateSpec

@@ -600,3 +600,35 @@ def test_any_crashes_leave_the_same_state(
             if number in crashes:
                 h.crash()
                 h.restart()
+
+
+@pytest.mark.parametrize("kind", ["updated", "mapped"])
+def test_initial_state_survives_a_crash_before_the_first_batch(
+    checkpoint: str, kind: str
+) -> None:
+    """It is in the first checkpoint, and no batch makes it again."""
+
+    def setup(h: StreamHarness) -> None:
+        pairs = h.stream([[("a", 1)], [("b", 1)]])
+        if kind == "updated":
+            total = pairs.updateStateByKey(
+                lambda new, old: sum(new) + (old or 0),
+                initialRDD=[("a", 10), ("b", 20)],
+            )
+            h.collect(total, "out")
+        else:
+            spec = StateSpec.function(count).initialState([("a", 10), ("b", 20)])
+            h.collect(pairs.mapWithState(spec).stateSnapshots(), "out")
+
+    with StreamHarness(checkpoint=checkpoint, setup=setup) as h:
+        h.ssc.start()
+        h.crash()
+        h.restart()
+        h.run(2)
+
+        out = h.output("out")
+        assert out.times_ms == [1000, 2000]
+        assert [sorted(each) for each in out.records] == [
+            [("a", 11), ("b", 20)],
+            [("a", 11), ("b", 21)],
+        ]

@@ -32,8 +32,6 @@ from millstream.engine.sources.files import plan_fixed_records, plan_text_splits
 from millstream.engine.streams.checkpointer import (
     Checkpointer,
     Program,
-    needs_of_parts,
-    open_states,
 )
 from millstream.engine.streams.events import StreamingStarted
 from millstream.engine.streams.graph import DStreamGraph
@@ -46,6 +44,7 @@ from millstream.engine.streams.inputs import (
 )
 from millstream.engine.streams.listener_bus import ListenerBus
 from millstream.engine.streams.manifest import Manifest, absolute
+from millstream.engine.streams.opening import needs_of_parts, open_states
 from millstream.engine.streams.operators import (
     OutputOperator,
     TransformedOperator,

@@ -19,9 +19,9 @@ from millstream.engine.base.errors import (
 )
 from millstream.engine.durable.checkpoint_files import CheckpointFiles
 from millstream.engine.streams import manifest as manifests
-from millstream.engine.streams.checkpointer import check_files
 from millstream.engine.streams.leftover import find_leftovers
 from millstream.engine.streams.manifest import Manifest
+from millstream.engine.streams.opening import check_files
 from millstream.engine.streams.upgrade import (
     UpgradePlan,
     left_behind,

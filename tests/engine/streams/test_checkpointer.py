@@ -20,10 +20,9 @@ from millstream.engine.streams import manifest as manifests
 from millstream.engine.streams.checkpointer import (
     Checkpointer,
     Program,
-    needs_of_parts,
-    open_states,
 )
 from millstream.engine.streams.manifest import Manifest
+from millstream.engine.streams.opening import needs_of_parts, open_states
 from millstream.testing import StreamHarness
 from millstream.testing.sim_storage import SimStorage, SimulatedCrashError
 

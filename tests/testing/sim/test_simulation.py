@@ -158,6 +158,7 @@ def test_the_folds_are_the_plain_ones() -> None:
         return {time // 1000: sorted(rows) for time, rows in found.items()}
 
     assert results("update")[3] == [(0, 4), (1, 1)]
+    assert results("initial")[3] == [(0, 9), (1, 1), (7, 1)]
     assert results("forgetting")[3] == [(1, 1)]
     assert results("mapped")[3] == [(0, 3), (0, 4)]
     assert results("snapshots")[4] == [(0, 4), (1, 1)]

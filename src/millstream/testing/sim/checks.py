@@ -15,6 +15,7 @@ from itertools import pairwise
 from millstream.testing.sim.program import (
     FORGOTTEN_AT,
     IDLE_BATCHES,
+    INITIAL,
     WINDOWS,
     Program,
 )
@@ -161,7 +162,7 @@ def expected_of(
     if operation == "counts":
         return {time: list(each.items()) for time, each in counts.items()}
     fold = _FOLDS[operation]
-    state: dict[int, int] = {}
+    state: dict[int, int] = dict(INITIAL) if operation == "initial" else {}
     seen: dict[int, int] = {}
     results = {}
     for time, each in counts.items():
@@ -238,6 +239,7 @@ def _idle(
 
 _FOLDS: dict[str, _Fold] = {
     "update": _update,
+    "initial": _update,
     "forgetting": _forgetting,
     "mapped": _mapped,
     "snapshots": lambda *given: (_mapped(*given), list(given[0].items()))[1],

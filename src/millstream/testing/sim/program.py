@@ -20,6 +20,7 @@ from millstream.testing.sim.world import ConnectionLostError, Record, World, fin
 DIRECTORY = "sim:/in"
 OPERATIONS = (
     "update",
+    "initial",
     "forgetting",
     "mapped",
     "snapshots",
@@ -31,6 +32,7 @@ OPERATIONS = (
 )
 WINDOWS = {"window": (3, 1), "sliding": (4, 2), "inverse": (6, 1)}
 """Window operations with their durations and slides, in batches."""
+INITIAL = {0: 5, 7: 1}
 FORGOTTEN_AT = 4
 IDLE_BATCHES = 3
 
@@ -84,6 +86,9 @@ class Program:
         match operation:
             case "update":
                 made = pairs.updateStateByKey(_add_up, n).named("update")
+            case "initial":
+                made = pairs.updateStateByKey(_add_up, n, list(INITIAL.items()))
+                made = made.named("initial")
             case "forgetting":
                 made = pairs.updateStateByKey(_forget_at, n).named("forgetting")
             case "mapped":
