@@ -24,7 +24,7 @@ demo: $(VENV)/.run-ready  ## Count the words of a stream; DEMO_SECONDS=30
 	@$(BIN)/python -m millstream demo
 
 test: $(VENV)/.dev-ready  ## Run all tests; PYTEST_ARGS="-k window"
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 bench: $(VENV)/.dev-ready  ## Measure, as ratios; BENCH_ARGS="--list" shows what
 	@$(BIN)/python bench/run.py $(BENCH_ARGS)

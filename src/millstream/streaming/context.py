@@ -59,13 +59,13 @@ from millstream.streaming import signals
 from millstream.streaming.batch_rdds import BatchRdds
 from millstream.streaming.dstream import DStream, TransformedDStream
 from millstream.streaming.listener import StreamingListener, deliver
-from millstream.streaming.restoring import Upgrade, get_or_create
 from millstream.streaming.state import StateReader
 from millstream.streaming.util import argument_count, duration_ms
 
 if TYPE_CHECKING:
     from millstream.context import SparkContext
     from millstream.rdd import RDD
+    from millstream.streaming.restoring import Upgrade
 
 __all__ = ["StreamingContext", "StreamingContextState"]
 
@@ -177,7 +177,7 @@ class StreamingContext:
         cls,
         checkpointPath: str,
         setupFunc: "Callable[[], StreamingContext]",
-        upgrade: Upgrade | None = None,
+        upgrade: "Upgrade | None" = None,
         *,
         allow_drop: Collection[str] = (),
         createOnError: bool = False,
@@ -200,6 +200,9 @@ class StreamingContext:
             PySparkValueError: `upgrade` is none of these, or nothing in the checkpoint has
                 a name in `allow_drop`.
         """
+        # Reads programs' text: what a program without checkpoints needn't wait for.
+        from millstream.streaming.restoring import get_or_create  # noqa: PLC0415
+
         return get_or_create(
             cls,
             checkpointPath,
@@ -307,7 +310,7 @@ class StreamingContext:
         cls,
         checkpointPath: str | None,
         setupFunc: Callable[[], "StreamingContext"],
-        upgrade: Upgrade | None = None,
+        upgrade: "Upgrade | None" = None,
         *,
         allow_drop: Collection[str] = (),
         createOnError: bool = False,

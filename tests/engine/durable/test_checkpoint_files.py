@@ -224,3 +224,16 @@ def test_a_directory_is_listed_once(tmp_path: Path) -> None:
         files.write(time, [b"x"])
 
     assert [file.time_ms for file in files.files()] == [0, *range(4, 14)]
+
+
+def test_one_that_cannot_be_made_safe_is_no_reason_to_take_an_older_one() -> None:
+    """Batches have run since that only the newest knows."""
+    disk = SimStorage()
+    files = CheckpointFiles("/c", storage=disk)
+    files.write(1, [b"old"])
+    files.write(2, [b"new"])
+    failing = disk.after_crash(fail_at={1}, loses_power=False)
+
+    with pytest.raises(DurabilityError, match="checkpoint-2"):
+        CheckpointFiles("/c", storage=failing).newest(text)
+    assert CheckpointFiles("/c", storage=failing).newest(text) == "new"

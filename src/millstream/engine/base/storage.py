@@ -157,7 +157,9 @@ class LocalStorage:
 
     def sync(self, path: str) -> None:
         """Sync the file and its directory."""
-        with Path(path).open("r+b") as file, disk_errors(path):
+        # Who may only read may still make it safe, where the system lets them.
+        mode = "rb" if os.name == "posix" else "r+b"
+        with Path(path).open(mode) as file, disk_errors(path):
             os.fsync(file.fileno())
         _sync_directory(Path(path).parent)
 

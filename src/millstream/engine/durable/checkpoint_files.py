@@ -195,24 +195,27 @@ class CheckpointFiles:
 
         Raises:
             SparkError: There are some, and none can be read.
+            DurabilityError, OSError: The newest is whole, and can't be made safe.
         """
         failed: list[str] = []
         cause: BaseException | None = None
         for file in reversed(self.files()):
             try:
-                decoded = decode(self.read(file))
-                # Its writer may have been killed before its name was safe.
-                self._storage.sync(file.path)
-            except (MillstreamError, OSError, ValueError, KeyError, TypeError) as error:
-                _log.warning(
-                    "a checkpoint can't be read; trying an older one file=%s error=%s",
-                    file.path,
-                    error,
-                )
+                parts = self.read(file)
+            except (MillstreamError, OSError) as error:
+                _warn_of(file, error)
                 failed.append(f"{file.path}: {error}")
                 cause = cause or error
-            else:
-                return decoded
+                continue
+            # Its writer may have been killed before its name was safe. No older one will
+            # do when this fails: batches have run since that only this one knows.
+            self._storage.sync(file.path)
+            try:
+                return decode(parts)
+            except (MillstreamError, OSError, ValueError, KeyError, TypeError) as error:
+                _warn_of(file, error)
+                failed.append(f"{file.path}: {error}")
+                cause = cause or error
         if not failed:
             return None
         msg = f"Failed to read checkpoint from directory {self.uri}"
@@ -222,3 +225,11 @@ class CheckpointFiles:
             + "\nrestore the files, or start from nothing with createOnError=True"
         )
         raise SparkError(msg, hint=hint) from cause
+
+
+def _warn_of(file: CheckpointFile, error: Exception) -> None:
+    _log.warning(
+        "a checkpoint can't be read; trying an older one file=%s error=%s",
+        file.path,
+        error,
+    )

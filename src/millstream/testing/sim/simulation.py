@@ -340,7 +340,6 @@ def _forget_process() -> None:
         shutil.rmtree(sc._driver.local_dir, ignore_errors=True)
     if ssc is not None:
         atexit.unregister(ssc._stop_at_exit)
-    gc.collect()  # Finalizers run here, and at no moment of the collector's choice.
 
 
 @contextmanager
