@@ -331,6 +331,7 @@ class Talkative(Stubborn):
     """Stores from a thread until it can't; knows what was taken."""
 
     taken: int = 0
+    has_begun = threading.Event()
 
     def onStart(self) -> None:
         """Begin."""
@@ -349,6 +350,7 @@ class Talkative(Stubborn):
             except SparkError:
                 return
             Talkative.taken += 1
+            Talkative.has_begun.set()
 
 
 @pytest.mark.slow
@@ -356,10 +358,11 @@ class Talkative(Stubborn):
 def test_nothing_is_acknowledged_that_the_stop_does_not_process() -> None:
     """The receiver stores all the while: each block is in a batch, or was refused."""
     Talkative.taken = 0
+    Talkative.has_begun.clear()
     with StreamHarness() as h:
         out = h.collect(h.ssc.receiverStream(Talkative(StorageLevel.MEMORY_ONLY)))
         h._start()
-        assert Gates.up.wait(LIMIT_S)
+        assert Talkative.has_begun.wait(LIMIT_S)
         h.run(3)
         with ticking(h):
             h.ssc.stop(stopSparkContext=False, stopGraceFully=True)

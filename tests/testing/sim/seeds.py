@@ -19,7 +19,6 @@ RARE = (
     "a write to a log failed; trying again",
     "a log's last record was cut short by a crash",
     "a checkpoint couldn't be written",
-    "a checkpoint can't be read; trying an older one",
     "batches come faster than they are processed",
     "graceful stop: time ran out before the last batch",
     "graceful stop: time ran out while received blocks waited",
