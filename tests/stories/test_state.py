@@ -632,3 +632,22 @@ def test_initial_state_survives_a_crash_before_the_first_batch(
             [("a", 11), ("b", 20)],
             [("a", 11), ("b", 21)],
         ]
+
+
+@pytest.mark.parametrize("kind", ["updated", "mapped"])
+def test_the_first_initial_state_of_a_key_counts(checkpoint: str, kind: str) -> None:
+    """An initial RDD may repeat keys, also in other partitions."""
+    initial = [("a", 1), ("b", 5), ("a", 2), ("a", 3)]
+    with StreamHarness(checkpoint=checkpoint) as h:
+        pairs = h.stream([[("a", 10)]])
+        if kind == "updated":
+            total = pairs.updateStateByKey(
+                lambda new, old: sum(new) + (old or 0), initialRDD=initial
+            )
+        else:
+            spec = StateSpec.function(count).initialState(initial)
+            total = pairs.mapWithState(spec).stateSnapshots()
+        out = h.collect(total)
+        h.run()
+
+        assert sorted(out.records[0]) == [("a", 11), ("b", 5)]

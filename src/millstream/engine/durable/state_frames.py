@@ -31,11 +31,6 @@ class StateColumns:
     gone: list[bool]
 
 
-def seal(payload: bytes) -> bytes:
-    """Return `payload` with its trailer."""
-    return payload + _trailer(payload)
-
-
 def _trailer(payload: bytes | memoryview) -> bytes:
     length = len(payload).to_bytes(8, "big")
     checksum = zlib.crc32(payload, zlib.crc32(length)).to_bytes(4, "big")
@@ -43,7 +38,7 @@ def _trailer(payload: bytes | memoryview) -> bytes:
 
 
 def unseal(data: bytes, name: str) -> memoryview:
-    """Return what `seal` was given.
+    """Return what stands before the trailer.
 
     Raises:
         DurabilityError: It was cut short or changed; names the file.

@@ -75,11 +75,6 @@ class VersionedMap:
         """About how much memory the newest version takes."""
         return self._table.memory_bytes
 
-    @property
-    def is_in_memory(self) -> bool:
-        """Whether it hasn't moved to a file."""
-        return isinstance(self._table, MemoryTable)
-
     def load(
         self,
         version: int,

@@ -66,7 +66,6 @@ class CheckpointStatistics:
     last_collect_ms: float = 0.0
     last_write_ms: float = 0.0
     last_bytes: int = 0
-    state_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

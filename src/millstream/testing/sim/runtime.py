@@ -193,7 +193,7 @@ class SimRuntime:
         """Give the turn to whoever is next, and come back when it is the caller's."""
         me = self.current
         self.steps += 1
-        if self.steps == self.dies_at_step and me.name != "":
+        if self.steps == self.dies_at_step:
             self.die(f"killed at step {self.steps}")
         following = self._next()
         if following is not me:
