@@ -3,12 +3,15 @@
 import os
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from millstream.context import SparkContext
+from millstream.engine.columnar.execution import ROWS_MIN, Columnar, Mode
+from millstream.engine.jobs import driver
 from millstream.streaming import StreamingContext
 
 _SOURCE = str(Path(__file__).parent.parent / "src")
@@ -18,6 +21,13 @@ _JOIN_S = 2.0
 _paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
 if _SOURCE not in _paths:
     os.environ["PYTHONPATH"] = os.pathsep.join([_SOURCE, *filter(None, _paths)])
+
+
+def _forced(mode: Mode, given: Mode, rows_min: int) -> Columnar:
+    """Return what a context takes when the environment chooses: unless a test chose."""
+    is_chosen = given is not Mode.ON or rows_min != ROWS_MIN
+    return Columnar(given, rows_min) if is_chosen else Columnar(mode, 0)
+
 
 _RELAXED = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 settings.register_profile(
@@ -34,6 +44,11 @@ settings.register_profile(
     "deep", max_examples=2000, deadline=None, suppress_health_check=_RELAXED
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+# MILLSTREAM_COLUMNAR=verify runs every test with both paths compared, on any data size.
+_mode = os.environ.get("MILLSTREAM_COLUMNAR")
+if _mode is not None:
+    vars(driver)["Columnar"] = partial(_forced, Mode(_mode))
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ import itertools
 import weakref
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Generic, TypeVar
 
 from millstream.engine.base import frames, task_scope
 from millstream.engine.base.errors import PySparkRuntimeError, SparkError
@@ -28,6 +28,9 @@ class Broadcast(Generic[T]):
     On the driver `value` is the very object that was broadcast; tasks get a copy of what
     it was then, made once a process.
     """
+
+    is_broadcast: ClassVar[bool] = True
+    """For columns: what it holds doesn't change."""
 
     def __init__(self, sc: "SparkContext | None", value: T, broadcast_id: int) -> None:
         """Pickle `value` and keep it for tasks, as long as this object lives.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from millstream.engine.base import frames
 from millstream.engine.jobs.actions import Apply, Collect
-from millstream.engine.plan.kernels import CoGroup
+from millstream.engine.plan.kernels import CoGroup, Join, JoinKind
 from millstream.engine.plan.nodes import Pipeline, RddNode, Shuffled, Zipped
 from millstream.engine.plan.partitioners import Partitioner, portable_hash
 from millstream.engine.plan.ranges import RangeFunction, SortPartition, choose_bounds
@@ -243,11 +243,26 @@ class PairOperations(Generic[T_co]):
     def _cogroup_lists(
         self, others: tuple["RDD[Any]", ...], numPartitions: int | None
     ) -> "RDD[Any]":
+        return self._zipped(others, CoGroup(1 + len(others)), "cogroup", numPartitions)
+
+    def _joined(
+        self, other: "RDD[Any]", kind: JoinKind, numPartitions: int | None
+    ) -> "RDD[Any]":
+        return self._zipped((other,), Join(kind), kind.value, numPartitions)
+
+    def _zipped(
+        self,
+        others: tuple["RDD[Any]", ...],
+        kernel: CoGroup | Join,
+        name: str,
+        numPartitions: int | None,
+    ) -> "RDD[Any]":
+        """Return what a kernel makes of this RDD and others, all placed alike."""
         for other in others:
             _check_rdd(other)
         place = self._joint_place(others, numPartitions)
         parents = tuple(each._placed(place)._node for each in (self, *others))
-        op = Zipped(parents, CoGroup(len(parents)), "cogroup", is_engine_function=True)
+        op = Zipped(parents, kernel, name, is_engine_function=True)
         return self._derive(op, place.count, place)
 
     def _joint_place(
@@ -268,32 +283,31 @@ class PairOperations(Generic[T_co]):
 
     def join(self, other: "RDD[Any]", numPartitions: int | None = None) -> "RDD[Any]":
         """Return `(key, (value here, value there))` for keys of both."""
-        return self._cogroup_lists((other,), numPartitions).flatMapValues(_inner)
+        return self._joined(other, JoinKind.INNER, numPartitions)
 
     def leftOuterJoin(
         self, other: "RDD[Any]", numPartitions: int | None = None
     ) -> "RDD[Any]":
         """Return the join, with None for keys that `other` lacks."""
-        return self._cogroup_lists((other,), numPartitions).flatMapValues(_left)
+        return self._joined(other, JoinKind.LEFT, numPartitions)
 
     def rightOuterJoin(
         self, other: "RDD[Any]", numPartitions: int | None = None
     ) -> "RDD[Any]":
         """Return the join, with None for keys that this RDD lacks."""
-        return self._cogroup_lists((other,), numPartitions).flatMapValues(_right)
+        return self._joined(other, JoinKind.RIGHT, numPartitions)
 
     def fullOuterJoin(
         self, other: "RDD[Any]", numPartitions: int | None = None
     ) -> "RDD[Any]":
         """Return the join, with None for the side that lacks the key."""
-        return self._cogroup_lists((other,), numPartitions).flatMapValues(_full)
+        return self._joined(other, JoinKind.FULL, numPartitions)
 
     def subtractByKey(
         self, other: "RDD[Any]", numPartitions: int | None = None
     ) -> "RDD[Any]":
         """Return the pairs whose key isn't in `other`."""
-        grouped = self._cogroup_lists((other,), numPartitions)
-        return grouped.flatMapValues(_only_here)
+        return self._joined(other, JoinKind.ONLY_LEFT, numPartitions)
 
     def subtract(
         self, other: "RDD[Any]", numPartitions: int | None = None
@@ -309,8 +323,7 @@ class PairOperations(Generic[T_co]):
         _check_rdd(other)
         theirs = other._step(Map(_with_none, "intersection"), keeps_partitioner=False)
         mine = self._step(Map(_with_none, "intersection"), keeps_partitioner=False)
-        both = mine._cogroup_lists((theirs,), None)
-        return both._step(Filter(_is_in_both), keeps_partitioner=True).keys()
+        return mine._joined(theirs, JoinKind.KEYS, None).keys()
 
     # Sorting.
 
@@ -405,12 +418,19 @@ def _check_rdd(other: Any) -> None:
 class _FromZero:
     """The first value of a key merged into a copy of the zero."""
 
+    columnar_fields = ("zero", "merge")
+
     def __init__(self, zero: bytes, merge: Callable[[Any, Any], Any]) -> None:
-        self.zero = zero
+        self.pickled_zero = zero
         self.merge = merge
 
+    @property
+    def zero(self) -> Any:
+        """A copy of the zero for the caller alone."""
+        return frames.loads(self.pickled_zero)
+
     def __call__(self, value: Any) -> Any:
-        return self.merge(frames.loads(self.zero), value)
+        return self.merge(self.zero, value)
 
 
 class _ReduceLocally:
@@ -446,27 +466,3 @@ def _first(a: Any, _b: Any) -> Any:
 
 def _as_result_iterables(lists: tuple[list[Any], ...]) -> tuple[Any, ...]:
     return tuple(map(ResultIterable, lists))
-
-
-def _inner(sides: tuple[list[Any], list[Any]]) -> list[Any]:
-    return [(a, b) for a in sides[0] for b in sides[1]]
-
-
-def _left(sides: tuple[list[Any], list[Any]]) -> list[Any]:
-    return [(a, b) for a in sides[0] for b in sides[1] or (None,)]
-
-
-def _right(sides: tuple[list[Any], list[Any]]) -> list[Any]:
-    return [(a, b) for a in sides[0] or (None,) for b in sides[1]]
-
-
-def _full(sides: tuple[list[Any], list[Any]]) -> list[Any]:
-    return [(a, b) for a in sides[0] or (None,) for b in sides[1] or (None,)]
-
-
-def _only_here(sides: tuple[list[Any], list[Any]]) -> list[Any]:
-    return [] if sides[1] else sides[0]
-
-
-def _is_in_both(group: tuple[Any, tuple[list[Any], list[Any]]]) -> bool:
-    return all(group[1])

@@ -131,6 +131,16 @@ class RDD(PairOperations[T_co], Actions[T_co], OutputActions[T_co], Generic[T_co
 
         return lineage_text(self._node).encode()
 
+    def explain(self) -> None:
+        """Print which steps of the lineage go by columns, which by rows, and why.
+
+        A line an RDD, the newest first; `*` is where data moves. What has run tells what
+        happened, and in how many blocks; the rest tells what is to be expected.
+        """
+        from millstream.engine.jobs.explaining import explain  # noqa: PLC0415
+
+        print(explain(self._node, self.ctx._driver))  # noqa: T201
+
     # Adding nodes.
 
     def _derive(

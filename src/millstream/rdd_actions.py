@@ -10,7 +10,16 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from millstream.engine.base import frames
-from millstream.engine.jobs.actions import Action, Apply, Collect, Count, Take
+from millstream.engine.jobs.actions import (
+    Action,
+    Apply,
+    Collect,
+    Count,
+    CountByValue,
+    Fold,
+    Sum,
+    Take,
+)
 from millstream.engine.plan.nodes import RddNode
 from millstream.engine.plan.sampling import fraction_for
 from millstream.engine.plan.steps import MapPartitions, Step
@@ -142,7 +151,7 @@ class Actions(Generic[T_co]):
         Raises:
             ValueError: The RDD is empty.
         """
-        parts = [p for p in self._run_each(_ReduceOne(f), "reduce") if p]
+        parts = [part for part in self._run(Fold(f)) if part]
         if not parts:
             msg = "Can not reduce() empty RDD"
             raise ValueError(msg)
@@ -215,7 +224,7 @@ class Actions(Generic[T_co]):
 
     def sum(self) -> Any:
         """Return the sum of the records; 0 of nothing."""
-        return sum(self._run_each(sum, "sum"))
+        return sum(self._run(Sum()))
 
     def stats(self) -> StatCounter:
         """Return count, mean, variance, minimum and maximum in one pass."""
@@ -287,7 +296,7 @@ class Actions(Generic[T_co]):
     def countByValue(self) -> dict[Any, int]:
         """Return how often each record occurs."""
         counts: dict[Any, int] = defaultdict(int)
-        for part in self._run_each(_count_values, "countByValue"):
+        for part in self._run(CountByValue()):
             for value, number in part.items():
                 counts[value] += number
         return counts
@@ -413,16 +422,6 @@ class _ForEachPartition:
                 pass
 
 
-class _ReduceOne:
-    def __init__(self, function: Callable[[Any, Any], Any]) -> None:
-        self.function = function
-
-    def __call__(self, rows: Iterator[Any]) -> list[Any]:
-        for first in rows:
-            return [reduce(self.function, rows, first)]
-        return []
-
-
 class _FoldFrom:
     def __init__(self, zero: bytes, function: Callable[[Any, Any], Any]) -> None:
         self.zero, self.function = zero, function
@@ -445,16 +444,18 @@ class _KeyedByPart:
 
 
 class _Greater:
+    columnar_fields = ("key",)
+
     def __init__(self, key: Callable[[Any], Any] | None) -> None:
         self.key = key
 
     def __call__(self, a: Any, b: Any) -> Any:
-        return max(a, b, key=self.key)
+        return max(a, b) if self.key is None else max(a, b, key=self.key)
 
 
 class _Lesser(_Greater):
     def __call__(self, a: Any, b: Any) -> Any:
-        return min(a, b, key=self.key)
+        return min(a, b) if self.key is None else min(a, b, key=self.key)
 
 
 class _Ranked:
@@ -475,13 +476,6 @@ class _CountDistinct:
         from millstream.engine.plan.approximate import HyperLogLog  # noqa: PLC0415
 
         return HyperLogLog(self.precision).add_all(rows)
-
-
-def _count_values(rows: Iterator[Any]) -> dict[Any, int]:
-    counts: dict[Any, int] = defaultdict(int)
-    for value in rows:
-        counts[value] += 1
-    return dict(counts)
 
 
 def _not_empty(record: Any) -> tuple[Any, bool]:

@@ -7,10 +7,12 @@ from millstream.engine.base.compression import extension_of_hadoop_codec
 from millstream.engine.base.errors import PySparkNotImplementedError
 from millstream.engine.jobs.actions import Apply
 from millstream.engine.plan.nodes import RddNode
+from millstream.engine.plan.steps import Map, Step
 from millstream.engine.sinks.text_files import DirectoryOutput, WriteObjects, WriteText
 
 if TYPE_CHECKING:
     from millstream.context import SparkContext
+    from millstream.rdd import RDD
 
 T_co = TypeVar("T_co", covariant=True)
 _SETTLE_S = 5.0
@@ -22,6 +24,8 @@ class OutputActions(Generic[T_co]):
     if TYPE_CHECKING:
         ctx: SparkContext
         _node: RddNode
+
+        def _step(self, step: Step, *, keeps_partitioner: bool) -> RDD[Any]: ...
 
     def saveAsTextFile(
         self, path: str, compressionCodecClass: str | None = None
@@ -35,7 +39,8 @@ class OutputActions(Generic[T_co]):
         extension = ""
         if compressionCodecClass is not None:
             extension = extension_of_hadoop_codec(compressionCodecClass)
-        self._save(DirectoryOutput(path, extension), _WriteTextPart(path, extension))
+        lines = self._step(Map(_as_text, "saveAsTextFile"), keeps_partitioner=False)
+        lines._save(DirectoryOutput(path, extension), _WriteTextPart(path, extension))
 
     def saveAsPickleFile(self, path: str, batchSize: int = 10) -> None:
         """Write records pickled, `batchSize` at a time; `pickleFile` reads them."""
@@ -89,6 +94,13 @@ def java_only(name: str, instead: str) -> PySparkNotImplementedError:
     return PySparkNotImplementedError(
         msg, condition="NOT_IMPLEMENTED", hint=f"use {instead}"
     )
+
+
+_LINES = (str, bytes)
+
+
+def _as_text(record: Any) -> Any:
+    return record if isinstance(record, _LINES) else str(record)
 
 
 class _WriteTextPart:

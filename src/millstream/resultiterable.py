@@ -1,7 +1,7 @@
 """ResultIterable: the values of one key, as PySpark hands them out."""
 
 from collections.abc import Iterable, Iterator
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -12,6 +12,9 @@ class ResultIterable(Generic[T_co]):
     >>> list(ResultIterable([1, 2]))
     [1, 2]
     """
+
+    wraps_list: ClassVar[bool] = True
+    """For columns: it is made of a list, and iterated over as that is."""
 
     def __init__(self, data: Iterable[T_co]) -> None:
         """Hold `data`."""

@@ -13,7 +13,9 @@ from millstream.engine.base import frames
 from millstream.engine.base.errors import DurabilityError, SparkError
 from millstream.engine.base.levels import StorageLevel
 from millstream.engine.base.storage import open_storage
+from millstream.engine.durable import frozen_bytes
 from millstream.engine.durable.write_ahead_log import FileLog, LogHandle
+from millstream.engine.plan.partitions import FrozenText, freeze, freeze_text
 from millstream.engine.streams.ledger import LogPosition
 from millstream.engine.streams.received_logs import LoggedBlock, TrackerLogs
 from millstream.engine.streams.tracker import ReceiverTracker
@@ -353,6 +355,52 @@ def test_reading_a_logged_block_lists_no_directory(tmp_path: Path) -> None:
     (tmp_path / name).unlink()
     with pytest.raises(SparkError, match="Could not read data from write ahead log"):
         block.read()
+
+
+# Text.
+
+
+def test_text_is_bytes_until_a_task_reads_it(tmp_path: Path) -> None:
+    """In the store and in the log; crashes and evictions change none of its lines."""
+    with StreamHarness(checkpoint=str(tmp_path), conf=LOGGED, setup=setup) as h:
+        started(h).storeText(b"a\r\nb\xff")
+        h.run(1)
+        (block_id,) = (i for i in h.sc._driver.blocks.ids() if i.startswith("input-"))
+        kept = h.sc._driver.blocks.get_frozen(block_id)
+        assert kept == FrozenText(b"a\r\nb\xff\n", 2)
+        h.crash()
+        h.restart()
+        tap = started(h)
+        tap.storeText(b"c\n\nd\n")
+        tracker = tracker_of(h)
+        for supervisor in tracker._running():
+            supervisor.cut()
+        h.sc._driver.blocks.clear()
+        h.run(1)
+
+        assert h.output("out").records == [
+            ["a", "b\ufffd"],
+            ["a", "b\ufffd"],
+            ["c", "", "d"],
+        ]
+
+
+def test_a_logged_block_of_text_is_read_as_text(tmp_path: Path) -> None:
+    """What tasks read from a log stays bytes, too; rows are rows."""
+    log = FileLog(str(tmp_path))
+    text, rows = freeze_text(b"a\nb"), freeze(["a", ["b"]])
+    handles = [log.write(frozen_bytes.encode(each), 5) for each in (text, rows)]
+    log.close()
+    blocks = [
+        LoggedBlock(
+            str(tmp_path), LogPosition(Path(at.path).name, at.offset, at.length)
+        )
+        for at in handles
+    ]
+
+    assert blocks[0].read_frozen() == text
+    assert [list(block.read()) for block in blocks] == [["a", "b"], ["a", ["b"]]]
+    assert [block.read_frozen().count for block in blocks] == [2, 2]
 
 
 # What can't be logged isn't acknowledged.

@@ -488,7 +488,11 @@ class StreamingContext:
             self._clock.now_ms() if newFilesOnly else 0, self._file_remember_ms()
         )
         monitor = FileMonitor(directory, selection, filter)
-        return self._stream(FileInput(self._graph, monitor, read or self._text_of))
+        return self._stream(
+            FileInput(
+                self._graph, monitor, read or self._text_of, reads_text=read is None
+            )
+        )
 
     def binaryRecordsStream(
         self, directory: str, recordLength: int

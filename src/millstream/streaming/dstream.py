@@ -10,8 +10,10 @@ from millstream.engine.base.errors import (
     PySparkValueError,
 )
 from millstream.engine.base.levels import StorageLevel
+from millstream.engine.plan.counting import CountRecords
 from millstream.engine.plan.kernels import StateFunction, UpdateState
 from millstream.engine.plan.partitioners import Partitioner, portable_hash
+from millstream.engine.plan.steps import MapPartitions
 from millstream.engine.streams.map_state import MapStateOperator, SnapshotsOperator
 from millstream.engine.streams.operators import (
     Operator,
@@ -58,6 +60,16 @@ class DStream(Generic[T_co]):
     def context(self) -> "StreamingContext":
         """Return the StreamingContext."""
         return self._ssc
+
+    def explain(self) -> None:
+        """Print which steps of the stream go by columns, which by rows, and why.
+
+        Of the newest batch it tells what happened; before the first one, what is to be
+        expected. See `RDD.explain`.
+        """
+        from millstream.streaming.explaining import explain_stream  # noqa: PLC0415
+
+        print(explain_stream(self._operator, self._sc))  # noqa: T201
 
     def __reduce_ex__(self, _protocol: Any) -> NoReturn:
         msg = (
@@ -161,7 +173,10 @@ class DStream(Generic[T_co]):
 
     def count(self) -> "DStream[int]":
         """Return a stream of the number of records of each batch."""
-        counted = self.mapPartitions(_count_rows)
+        step = MapPartitions(CountRecords(), "count")
+        counted = self._each(
+            lambda rdd: rdd._step(step, keeps_partitioner=False), "mapPartitions"
+        )
         return counted.reduce(operator.add)
 
     def reduce(self, func: Callable[[Any, Any], Any]) -> "DStream[Any]":
@@ -603,12 +618,15 @@ class _Subtract:
 
 
 class _TakeAway:
+    columnar_fields = ("_inverse",)
+
     def __init__(self, inverse: Any) -> None:
         self._inverse = inverse
 
     def __call__(self, pair: tuple[Any, Any]) -> Any:
         whole, part = pair
-        return whole if part is None else self._inverse(whole, part)
+        inverse = self._inverse
+        return whole if part is None else inverse(whole, part)
 
 
 class _Keep:
@@ -629,10 +647,6 @@ def _check_stream(other: Any, what: str) -> None:
     if not isinstance(other, DStream):
         msg = f"{what} needs a DStream, not {type(other).__name__}"
         raise PySparkTypeError(msg)
-
-
-def _count_rows(rows: Iterable[Any]) -> list[int]:
-    return [sum(1 for _ in rows)]
 
 
 def _under_none(record: Any) -> tuple[None, Any]:

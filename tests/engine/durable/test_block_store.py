@@ -1,5 +1,6 @@
 """Tests of engine/durable/block_store.py."""
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from millstream.engine.base.levels import StorageLevel
 from millstream.engine.durable.block_store import BlockStore
+from millstream.engine.plan.partitions import freeze_text
 
 BIG = 1 << 20
 
@@ -143,3 +145,50 @@ def test_old_blocks_can_be_forgotten(tmp_path: Path) -> None:
     assert store.remove_older(10, "rdd-") == 2
     assert store.contains("rdd-3-0")
     assert store.contains("input-1")
+
+
+@pytest.mark.parametrize("is_compressed", [False, True])
+@pytest.mark.parametrize(
+    "level",
+    [
+        StorageLevel.MEMORY_ONLY,
+        StorageLevel.DISK_ONLY,
+        StorageLevel(False, True, False, deserialized=True),
+    ],
+)
+def test_text_stays_text(
+    tmp_path: Path, level: StorageLevel, *, is_compressed: bool
+) -> None:
+    """In memory, compressed, and on disk; it weighs what its bytes do."""
+    store = BlockStore(BIG, tmp_path, is_compressed=is_compressed)
+    text = freeze_text(b"some words\r\n\xff\n" * 1000)
+    store.put_frozen("a", text, level)
+    held = store.statistics()
+
+    assert store.get_frozen("a") == text
+    assert store.get("a") == ["some words", "\ufffd"] * 1000
+    assert held.memory_bytes + held.disk_bytes <= len(text.data) + 100
+    assert (held.memory_blocks, held.disk_blocks) == (
+        (1, 0) if level.useMemory else (0, 1)
+    )
+
+
+@pytest.mark.parametrize("is_compressed", [False, True])
+def test_what_is_spilled_comes_back_as_it_was(
+    tmp_path: Path, *, is_compressed: bool
+) -> None:
+    """Text as bytes, rows as rows; also what was compressed in memory already."""
+    store = BlockStore(25_000, tmp_path, is_compressed=is_compressed)
+    level = StorageLevel(True, True, False, False)
+    draw = random.Random(1)
+    text = freeze_text(draw.randbytes(20_000).hex().encode()[:20_000] + b"\n")
+    rows: list[Any] = [[draw.random()] for _ in range(2000)]
+    store.put_frozen("text", text, level)
+    store.put("rows", rows, level)
+    assert store.statistics().spilled_blocks == 1
+    store.put_frozen("more text", text, level)
+
+    assert store.statistics().spilled_blocks == 2
+    assert store.get_frozen("text") == text
+    assert store.get("rows") == rows
+    assert store.get_frozen("more text") == text

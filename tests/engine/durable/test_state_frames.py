@@ -200,3 +200,41 @@ def test_what_follows_the_trailer_is_damage(rest: bytes) -> None:
         state_frames.decode(data + rest, NAME)
     with pytest.raises(DurabilityError, match=NAME):
         state_frames.decode(data + data[:-1], NAME)
+
+
+@pytest.mark.parametrize(
+    ("keys", "states"),
+    [
+        ([1, 2], [3, 4]),
+        (["a", ""], [0.5, -0.0]),
+        ([b"\xff", b""], ["x", "ß"]),
+        ([True, False], [b"", b"y"]),
+    ],
+)
+def test_typed_rows_are_pairs_in_columns(keys: list[Any], states: list[Any]) -> None:
+    """As they were put in."""
+    rows = StateColumns([0, 0], keys, states, [1, 2], [False, False])
+
+    pairs = state_frames.as_columns(state_frames.to_frame(rows))
+
+    assert pairs is not None
+    assert list(map(repr, pairs.thaw())) == list(
+        map(repr, zip(keys, states, strict=True))
+    )
+
+
+@pytest.mark.parametrize(
+    ("keys", "states"),
+    [
+        ([1, "a"], [3, 4]),
+        ([1, 2], [3, None]),
+        ([1, 2], [3, 4.0]),
+        ([(1, 2)] * 2, [3, 4]),
+    ],
+)
+def test_what_is_pickled_has_no_columns(keys: list[Any], states: list[Any]) -> None:
+    """Nor has what is sometimes None."""
+    kept = list(map(freeze_state, states))
+    rows = StateColumns([0, 0], keys, kept, [1, 2], [False, False])
+
+    assert state_frames.as_columns(state_frames.to_frame(rows)) is None

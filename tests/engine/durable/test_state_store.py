@@ -13,7 +13,7 @@ from millstream.engine.base.errors import DurabilityError, InternalError
 from millstream.engine.durable.state_files import Changes, StateFiles
 from millstream.engine.durable.state_map import VersionForgottenError
 from millstream.engine.durable.state_memory import StateMemory
-from millstream.engine.durable.state_store import StateStore, find_store
+from millstream.engine.durable.state_store import StateStore, StoredState, find_store
 from millstream.engine.durable.state_table import ABSENT
 from millstream.testing.sim_storage import SimStorage
 
@@ -397,3 +397,20 @@ def test_any_history_is_a_plain_fold_with_any_memory(
             assert store.get(key % 2, key) == model.get(key, ABSENT)
         frame = store.frame()
         assert frame.height == len(model)
+
+
+def test_a_committed_partition_is_read_as_columns_where_it_is_typed() -> None:
+    """One without keys, or whose states are pickles, only as rows."""
+    for state in (9, (7, 8)):
+        store = open_store(partitions=3)
+        put(store, 1, {0: 5, 3: 6, 1: state})
+        store.commit(1)
+
+        stored = [StoredState(store.token, 1, partition) for partition in range(3)]
+
+        rows = [[(0, 5), (3, 6)], [(1, state)], []]
+        assert [list(each.read()) for each in stored] == rows
+        columns = [each.columns() for each in stored]
+        assert [None if each is None else each.thaw() for each in columns] == (
+            [*rows[:2], None] if state == 9 else [None] * 3
+        )

@@ -18,6 +18,7 @@ from millstream.engine.base.levels import StorageLevel
 from millstream.engine.ingest import async_receiver
 from millstream.engine.ingest.block_handler import StoredBlock
 from millstream.engine.ingest.supervisor import ReceiverSupervisor
+from millstream.engine.plan.partitions import FrozenText
 from millstream.streaming.receiver import AsyncReceiver, Store
 from millstream.testing import StreamHarness
 
@@ -64,8 +65,9 @@ class Owner:
         return contextlib.nullcontext()
 
     def store(
-        self, block_id: str, records: Sequence[Any], level: StorageLevel
+        self, block_id: str, records: Sequence[Any] | FrozenText, level: StorageLevel
     ) -> StoredBlock:
+        assert not isinstance(records, FrozenText), "no coroutine stores text"
         self.stored[block_id] = list(records)
         return StoredBlock(block_id, len(records), 0)
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from millstream.engine.base import frames
 from millstream.engine.base.clock import ManualClock
@@ -17,6 +19,8 @@ from millstream.engine.ingest.block_handler import StoredBlock
 from millstream.engine.ingest.block_maker import BlockMaker
 from millstream.engine.ingest.rate import RateLimit
 from millstream.engine.ingest.supervisor import ReceiverSupervisor, RestartDelays
+from millstream.engine.plan.partitions import FrozenText
+from millstream.engine.plan.text import split_lines
 from millstream.streaming.receiver import (
     BlockGenerator,
     BlockGeneratorListener,
@@ -42,6 +46,7 @@ class Owner:
         self.storing_begun = threading.Event()
         self.numbers: Iterator[int] = itertools.count()
         self.stored: dict[str, list[Any]] = {}
+        self.texts: dict[str, FrozenText] = {}
 
     def register(self, stream_id: int, name: str) -> bool:
         if isinstance(self.registers, Exception):
@@ -60,13 +65,16 @@ class Owner:
         return contextlib.nullcontext()
 
     def store(
-        self, block_id: str, records: Sequence[Any], level: StorageLevel
+        self, block_id: str, records: Sequence[Any] | FrozenText, level: StorageLevel
     ) -> StoredBlock:
         self.storing_begun.set()
         assert self.may_store.wait(10)
         if self.failures_left:
             self.failures_left -= 1
             raise OSError("disk full")
+        if isinstance(records, FrozenText):
+            self.texts[block_id] = records
+            records = records.thaw()
         self.stored[block_id] = list(records)
         return StoredBlock(block_id, len(records), 0)
 
@@ -435,7 +443,123 @@ def test_a_generator_that_has_ended_is_let_go(bench: Bench) -> None:
     assert len(bench.supervisor._all_makers()) == 2
 
 
+# Text.
+
+line_ends = st.sampled_from([b"a", b"\n", b"\r", b"\r\n", b"\xff", "é".encode()])
+texts = st.lists(line_ends, max_size=6).map(b"".join)
+
+
+def lines_of(data: bytes) -> list[str]:
+    """Return the lines of text."""
+    return split_lines(data, is_text=True)
+
+
+def test_what_is_all_text_is_a_block_of_bytes(bench: Bench) -> None:
+    """Each call's lines stay its own, with or without an end; others make rows of them."""
+
+    @given(st.lists(st.one_of(texts, st.integers(), st.lists(st.text())), max_size=6))
+    @example([b"a\r", b"\nb", b"c"])
+    @example([b"a", 1, b"b"])
+    def check(calls: list[Any]) -> None:
+        expected: list[Any] = []
+        for data in calls:
+            if isinstance(data, bytes):
+                bench.receiver.storeText(data)
+                expected += lines_of(data)
+            elif isinstance(data, list):
+                bench.receiver.storeMany(data)
+                expected += data
+            else:
+                bench.receiver.store(data)
+                expected.append(data)
+        bench.supervisor.cut()
+        # A tick may come between two calls only when the clock moves; it doesn't.
+        assert bench.owner.blocks == ([expected] if expected else [])
+        are_lines = all(isinstance(data, bytes) or data == [] for data in calls)
+        assert len(bench.owner.texts) == (are_lines and expected != [])
+        for text in bench.owner.texts.values():
+            assert text.count == len(expected)
+        bench.owner.blocks.clear()
+        bench.owner.texts.clear()
+
+    check()
+
+
+def test_a_block_of_text_is_tried_again(bench: Bench) -> None:
+    """As any other, and then it is there once."""
+    bench.owner.failures_left = 3
+    bench.receiver.storeText(b"a\nb\n")
+    bench.supervisor.cut()
+
+    assert bench.owner.blocks == [["a", "b"]]
+    assert [text.data for text in bench.owner.texts.values()] == [b"a\nb\n"]
+
+
+def test_text_that_cannot_be_stored_is_counted_as_lost(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By lines: of the block, and of what came while it was tried."""
+    bench.owner.may_store.clear()
+    bench.owner.failures_left = 4
+    bench.receiver.storeText(b"a\n")
+    cutting = in_thread(bench.supervisor.cut)
+    assert bench.owner.storing_begun.wait(10)
+    bench.receiver.storeText(b"b\nc\n")
+    bench.owner.may_store.set()
+    cutting.join(10)
+    bench.wait_for_end()
+
+    assert bench.owner.blocks == []
+    assert "blocks=0 records=2" in caplog.text
+    with pytest.raises(SparkError, match="Cannot add data"):
+        bench.receiver.storeText(b"d\n")
+
+
+def test_text_that_was_taken_is_stored_at_the_end(bench: Bench) -> None:
+    """A stop loses none of it."""
+    bench.receiver.storeText(b"a\nb")
+    bench.supervisor.stop("test ends")
+
+    assert bench.owner.blocks == [["a", "b"]]
+
+
+def test_a_generators_listener_gets_lists_of_lines(bench: Bench) -> None:
+    """Programs of users know nothing of bytes."""
+    pushed: list[Any] = []
+
+    class Listening(BlockGeneratorListener):
+        def onPushBlock(self, blockId: str, records: list[Any]) -> None:
+            pushed.append(records)
+
+    maker = bench.supervisor.create_maker(Listening())
+    maker.start()
+    maker.add_text(b"a\nb")
+    maker.cut()
+
+    assert pushed == [["a", "b"]]
+
+
 # Rates and pauses.
+
+
+def test_text_is_let_in_by_lines() -> None:
+    """A tenth of a second's worth at a time, cut at line ends of every kind."""
+    conf = {"receiver.maxRate": "30", "blockInterval": "10s"}
+    bench = Bench({f"spark.streaming.{key}": value for key, value in conf.items()})
+    assert bench.receiver.up.wait(10)
+    data = b"a\r\nb\rc\nd\n" + b"\n".join(b"%d" % number for number in range(14))
+    adding = in_thread(lambda: bench.receiver.storeText(data))
+    for time_ms in range(100, 700, 100):
+        wait_for_timer(bench.clock, time_ms)
+        bench.supervisor.cut()
+        bench.clock.set_ms(time_ms)
+    adding.join(10)
+    bench.supervisor.stop("test ends")
+
+    assert not adding.is_alive()
+    assert [len(block) for block in bench.owner.blocks] == [3, 3, 3, 3, 3, 3]
+    assert [r for block in bench.owner.blocks for r in block] == lines_of(data)
+    assert len(bench.owner.texts) == 6
 
 
 def test_rates_hold_for_all_generators() -> None:
@@ -472,18 +596,20 @@ def test_a_changed_rate_counts_within_a_call() -> None:
     assert [r for block in bench.owner.blocks for r in block] == list(range(60))
 
 
-@pytest.mark.parametrize("data", [1, [1]])
+@pytest.mark.parametrize("data", [1, [1], b"1"], ids=["record", "block", "text"])
 def test_a_pause_makes_stores_wait(bench: Bench, data: Any) -> None:
     """Until they may come in again."""
+    is_text = isinstance(data, bytes)
+    store = bench.receiver.storeText if is_text else bench.receiver.store
     bench.supervisor.pause()
-    storing = in_thread(lambda: bench.receiver.store(data))
+    storing = in_thread(lambda: store(data))
     storing.join(0.02)
     assert storing.is_alive()
     bench.supervisor.resume()
     storing.join(10)
     bench.supervisor.cut()
 
-    assert bench.owner.blocks == [[1]]
+    assert bench.owner.blocks == ([["1"]] if is_text else [[1]])
 
 
 def test_a_pause_before_the_start_counts() -> None:
@@ -566,10 +692,10 @@ def test_a_restart_never_waits_longer_than_a_minute_unless_told() -> None:
 
 def test_restarts_of_a_supervised_receiver_back_off(bench: Bench) -> None:
     """Told with their delays; one that the caller gives is taken as it is."""
-    for delay_ms, given in ((2000, None), (4000, None), (7, 7), (8000, None)):
+    for delay_ms, told in ((2000, None), (4000, None), (7, 7), (8000, None)):
         bench.receiver.up.clear()
         before_ms = bench.clock.now_ms()
-        bench.receiver.restart("again", millisecond=given)
+        bench.receiver.restart("again", millisecond=told)
         due_ms = before_ms + delay_ms
         wait_for_timer(bench.clock, due_ms)
         bench.clock.advance_ms(delay_ms)

@@ -12,9 +12,11 @@ from millstream.engine.base import frames
 from millstream.engine.base.clock import ManualClock
 from millstream.engine.base.errors import SparkError
 from millstream.engine.base.levels import StorageLevel
+from millstream.engine.durable import frozen_bytes
 from millstream.engine.durable.block_store import BlockStore
 from millstream.engine.durable.write_ahead_log import FileLog, LogHandle
 from millstream.engine.ingest.block_handler import BlockHandler
+from millstream.engine.plan.partitions import freeze_text
 from millstream.testing.sim_storage import SimStorage
 
 
@@ -103,6 +105,21 @@ def test_with_a_log_memory_need_not_have_room(tmp_path: Path) -> None:
 
     assert stored.logged is not None
     assert frames.loads(log.read(stored.logged)) == ["x" * 1000]
+
+
+def test_text_is_stored_and_logged_as_bytes(tmp_path: Path) -> None:
+    """No line of it becomes an object."""
+    log, blocks = GatedLog(), store_of(tmp_path)
+    log.gate.set()
+    handler = handler_of(blocks, log)
+    text = freeze_text(b"a\nb\xff\n")
+    stored = handler.store("b", text, StorageLevel.MEMORY_ONLY)
+    handler.close()
+
+    assert stored.record_count == 2
+    assert blocks.get_frozen("b") is text
+    assert len(log.written[0]) == len(text.data) + 12
+    assert frozen_bytes.decode(log.written[0]) == text
 
 
 def test_what_the_log_refuses_is_not_stored(tmp_path: Path) -> None:

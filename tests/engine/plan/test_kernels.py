@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millstream.engine.plan.fusion import find_culprit
-from millstream.engine.plan.kernels import CoGroup, StateFunction, UpdateState, ZipRows
+from millstream.engine.plan.kernels import (
+    CoGroup,
+    Join,
+    JoinKind,
+    StateFunction,
+    UpdateState,
+    ZipRows,
+)
 
 pairs = st.lists(st.tuples(st.integers(0, 4), st.integers()), max_size=8)
 
@@ -23,6 +30,51 @@ def test_cogroup_has_every_key_of_either_side(
     for key, (mine, theirs) in grouped.items():
         assert mine == [v for k, v in left if k == key]
         assert theirs == [v for k, v in right if k == key]
+
+
+def of_key(kind: JoinKind, left: list[Any], right: list[Any]) -> list[Any]:
+    """Return what a join makes of the values of one key."""
+    match kind:
+        case JoinKind.ONLY_LEFT:
+            return [] if right else left
+        case JoinKind.KEYS:
+            return [None] if left and right else []
+        case _:
+            pass
+    if kind in (JoinKind.RIGHT, JoinKind.FULL):
+        left = left or [None]
+    if kind in (JoinKind.LEFT, JoinKind.FULL):
+        right = right or [None]
+    return [(a, b) for a in left for b in right]
+
+
+@given(pairs, pairs, st.sampled_from(JoinKind))
+def test_a_join_has_its_keys_in_order_of_first_sight(
+    left: list[Any], right: list[Any], kind: JoinKind
+) -> None:
+    """Left before right; for each key all left values with all right ones."""
+    joined = list(Join(kind)(0, [iter(left), iter(right)]))
+
+    assert joined == [
+        (key, made)
+        for key in dict.fromkeys(k for k, _ in [*left, *right])
+        for made in of_key(
+            kind,
+            [v for k, v in left if k == key],
+            [v for k, v in right if k == key],
+        )
+    ]
+
+
+@pytest.mark.parametrize("kernel", [Join(JoinKind.LEFT), CoGroup(2)])
+def test_a_record_that_is_no_pair_is_named(kernel: Any) -> None:
+    """It is found in the frames of the error."""
+    with pytest.raises(ValueError, match="unpack") as caught:
+        kernel(0, [[(1, 2)], [(1, 2), (1, 2, 3)]])
+
+    culprit = find_culprit(caught.value.__traceback__)
+    assert culprit is not None
+    assert culprit.record == (1, 2, 3)
 
 
 def test_zip_refuses_partitions_of_different_length() -> None:

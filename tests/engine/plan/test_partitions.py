@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millstream.engine.plan.partitions import Columns, Rows, freeze, is_immutable
+from millstream.engine.plan.partitions import (
+    Columns,
+    Rows,
+    freeze,
+    freeze_text,
+    is_immutable,
+)
+from millstream.engine.plan.text import split_lines
 
 atoms = st.one_of(st.integers(), st.text(), st.none(), st.booleans(), st.binary())
 values = st.recursive(
@@ -67,3 +74,15 @@ def test_rows_and_columns_stand_for_the_same_records() -> None:
     assert list(Columns(([1, 2],), scalar=True)) == [1, 2]
     with pytest.raises(ValueError, match="shorter"):
         list(Columns(([1], [])))
+
+
+@given(st.lists(st.sampled_from([b"a", b"\n", b"\r", b"\r\n", b"\xff"])).map(b"".join))
+def test_frozen_text_is_its_lines(data: bytes) -> None:
+    """Counted, read as rows or as bytes, here and in other processes."""
+    text = freeze_text(data)
+    lines = split_lines(data, is_text=True)
+
+    assert text.thaw() == text.read() == lines
+    assert text.count == len(lines)
+    assert b"".join(text.text_blocks()) == data
+    assert pickle.loads(pickle.dumps(text)) == text

@@ -4,6 +4,7 @@ import bz2
 import gzip
 import os
 import re
+import tracemalloc
 from itertools import chain
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from millstream.engine.base.errors import (
     IllegalArgumentError,
     SparkError,
 )
+from millstream.engine.plan.text import split_lines
+from millstream.engine.sources import files
 from millstream.engine.sources.files import (
     FixedRecords,
     InputFile,
@@ -59,6 +62,64 @@ def test_splits_share_no_line_and_lose_none(
         for start in range(0, len(data), size)
     ]
     assert [line for split in odd for line in split.read()] == _model(data)
+
+
+@pytest.mark.parametrize("extension", ["", ".gz", ".bz2", ".zst", ".lz4"])
+def test_text_can_be_had_as_blocks_of_bytes(tmp_path: Path, extension: str) -> None:
+    """Of whole lines and about 8 MiB, compressed or not; their lines are the split's."""
+    line = b"%07d \xff no text; fifty bytes and more in every line\r\n"
+    data = b"\xef\xbb\xbf" + b"".join(line % number for number in range(700_000))
+    path = tmp_path / f"file{extension}"
+    with path.open("wb") as out, compressing(out, extension) as plain:
+        plain.write(data)
+    size = path.stat().st_size
+    split = TextSplit(str(path), 0, size, size)
+    blocks = list(split.text_blocks())
+    lines = [text for block in blocks for text in split_lines(block, is_text=True)]
+
+    assert b"".join(blocks) == data[3:]
+    assert lines == list(split.read())
+    assert all(block.endswith(b"\r\n") for block in blocks)
+    assert len(blocks) == 5
+    assert all(abs(len(block) - (8 << 20)) < 100 for block in blocks[:-1])
+
+
+@pytest.mark.parametrize("extension", ["", ".gz"])
+def test_no_more_than_three_blocks_are_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extension: str
+) -> None:
+    """The one that is made, what was read for it, and the reader's; and a few reads."""
+    monkeypatch.setattr(files, "_TEXT_BLOCK_BYTES", 1 << 20)
+    path = tmp_path / f"file{extension}"
+    with path.open("wb") as out, compressing(out, extension) as plain:
+        plain.write(b"a line of some bytes\n" * (1 << 20))
+    size = path.stat().st_size
+    tracemalloc.start()
+    try:
+        for block in TextSplit(str(path), 0, size, size).text_blocks():
+            assert len(block) <= 1.3 * (1 << 20)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 3.8 * (1 << 20)
+
+
+def test_blocks_of_ranges_share_no_line(tmp_path: Path) -> None:
+    """As with rows: a range has the lines that begin in it."""
+    path = tmp_path / "file"
+    path.write_bytes(b"a\nbb\r\nccc\rdddd")
+    size = path.stat().st_size
+    splits = [TextSplit(str(path), start, 4, size) for start in range(0, size, 4)]
+
+    for split in splits:
+        blocks = list(split.text_blocks())
+        assert len(blocks) <= 1
+        assert [
+            line for block in blocks for line in split_lines(block, is_text=True)
+        ] == list(split.read())
+    blocks = [block for split in splits for block in split.text_blocks()]
+    assert b"".join(blocks) == path.read_bytes()
 
 
 def test_text_files_by_path_directory_pattern_and_list(

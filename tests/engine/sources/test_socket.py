@@ -75,6 +75,29 @@ def test_lines_arrive_whatever_the_pieces(parts: list[bytes], lines: list[str]) 
         assert _collected(h, out, len(lines)) == lines
 
 
+def test_lines_are_stored_as_the_bytes_that_came() -> None:
+    """Nothing is made of a line before a task reads it."""
+    data = b"one\r\ntwo\xff\n" * 10_000
+    with (
+        server(lambda c: c.sendall(data)) as (port, _),
+        StreamHarness(master="local") as h,
+    ):
+        h.collect(h.ssc.socketTextStream("127.0.0.1", port))
+        h.ssc.start()
+        blocks = h.sc._driver.blocks
+        kept: list[Any] = []
+        for _ in range(2000):
+            for supervisor in h.ssc._scheduler.tracker._running():  # type: ignore[union-attr]
+                supervisor.cut()
+            ids = [i for i in blocks.ids() if i.startswith("input-")]
+            kept = [blocks.get_frozen(block_id) for block_id in ids]
+            if sum(block.count for block in kept) == 20_000:
+                break
+            threading.Event().wait(0.002)
+
+    assert b"".join(block.data for block in kept) == data
+
+
 @pytest.mark.slow
 def test_a_line_of_fifty_megabytes() -> None:
     """Joined once, not again for each piece."""

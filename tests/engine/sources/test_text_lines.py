@@ -1,15 +1,18 @@
 """Tests of engine/sources/text_lines.py."""
 
 import io
+import itertools
 import re
-from itertools import chain
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millstream.engine.sources import text_lines
-from millstream.engine.sources.text_lines import line_end_after, read_line_lists
+from millstream.engine.plan.text import split_lines
+from millstream.engine.sources.text_lines import (
+    line_end_after,
+    read_text_blocks,
+    seek_text_blocks,
+)
 
 texts = st.lists(
     st.sampled_from([b"a", b"bc", b"\n", b"\r", b"\r\n", "é".encode(), b"\xff"]),
@@ -22,23 +25,66 @@ def _model(data: bytes) -> list[str]:
     return lines[:-1] if not lines[-1] else lines
 
 
-def _read(data: bytes, *, is_text: bool) -> list[str | bytes]:
-    return list(chain.from_iterable(read_line_lists(io.BytesIO(data), is_text=is_text)))
+def _blocks(data: bytes, block_bytes: int) -> list[bytes]:
+    return list(read_text_blocks(io.BytesIO(data), block_bytes))
 
 
 @given(texts, st.sampled_from([1, 2, 3, 5, 1 << 18]))
-def test_lines_are_cut_at_every_kind_of_end(data: bytes, read_bytes: int) -> None:
-    r"""\n, \r\n and \r; as text or bytes; wherever one read ends and the next begins."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text_lines, "_READ_BYTES", read_bytes)
+def test_lines_are_cut_at_every_kind_of_end(data: bytes, block_bytes: int) -> None:
+    r"""\n, \r\n and \r; as text or bytes; wherever one block ends and the next begins."""
+    blocks = _blocks(data, block_bytes)
+    as_text = [line for block in blocks for line in split_lines(block, is_text=True)]
+    as_bytes = [line for block in blocks for line in split_lines(block, is_text=False)]
 
-        assert _read(data, is_text=True) == _model(data)
-        raw = [
-            line.decode("utf-8", "replace")
-            for line in _read(data, is_text=False)
-            if isinstance(line, bytes)
-        ]
-        assert raw == _model(data)
+    assert as_text == _model(data)
+    assert [line.decode("utf-8", "replace") for line in as_bytes] == as_text
+    assert b"".join(blocks) == data
+
+
+@given(st.integers(1, 100), st.integers(1, 9), st.integers(0, 30))
+def test_a_block_is_longer_only_when_a_line_is(
+    count: int, line_bytes: int, block_bytes: int
+) -> None:
+    """At most the begin of a line is added, from the block before, or a mark's length."""
+    block_bytes += line_bytes + 1
+    data = (b"x" * line_bytes + b"\n") * count
+
+    assert max(map(len, _blocks(data, block_bytes))) <= block_bytes + max(3, line_bytes)
+    assert _blocks(data, len(data)) == [data]
+
+
+def test_a_byte_order_mark_is_left_out_at_the_start_only() -> None:
+    """Of the file, not of a range inside it; and what comes after it stays."""
+    mark = b"\xef\xbb\xbf"
+    data = mark + mark + b"a\n"
+
+    assert _blocks(data, 5) == [mark + b"a\n"]
+    assert list(read_text_blocks(io.BytesIO(data), 99, is_start=False)) == [data]
+    assert _blocks(mark, 1) == []
+    short = read_text_blocks(io.BytesIO(data), 99, length_bytes=5)
+    assert list(short) == [mark[:2]]
+
+
+@given(texts, st.integers(1, 20), st.booleans(), st.lists(st.integers(0, 40)))
+def test_blocks_that_are_looked_up_are_the_same_lines(
+    data: bytes, block_bytes: int, has_mark: bool, cuts: list[int]
+) -> None:
+    """Of a whole file, and of its ranges; a mark is left out, and no block is empty."""
+    file = b"\xef\xbb\xbf" + data if has_mark else data
+    source = io.BytesIO(file)
+    ends = [line_end_after(source, min(cut, len(file))) for cut in sorted(cuts)]
+    whole = list(seek_text_blocks(source, block_bytes))
+    ranges = [
+        block
+        for first, last in itertools.pairwise([0, *ends, None])
+        for block in seek_text_blocks(source, block_bytes, first=first or 0, last=last)
+    ]
+
+    for blocks in (whole, ranges):
+        assert b"".join(blocks) == data
+        lines = [line for block in blocks for line in split_lines(block, is_text=True)]
+        assert lines == _model(data)
+        assert b"" not in blocks
 
 
 @given(texts, st.integers(0, 40))

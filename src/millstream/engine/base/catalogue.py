@@ -185,6 +185,21 @@ _APPLICATION = (
         1,
     ),
     Setting(
+        "spark.millstream.columnar",
+        _T,
+        "on",
+        "whether functions that are known in columns run there; verify runs both ways and "
+        "fails on any difference",
+        choices=("on", "off", "verify"),
+    ),
+    _works(
+        "spark.millstream.columnar.rows.min",
+        _I,
+        "2000",
+        "blocks of fewer records go row by row, which starts sooner",
+        0,
+    ),
+    Setting(
         "spark.millstream.gc",
         _T,
         "between-batches",

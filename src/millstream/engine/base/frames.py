@@ -7,9 +7,11 @@ through cloudpickle, so that lambdas and what they close over travel by value.
 import io
 import pickle
 import zlib
+from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any, BinaryIO
+from types import CodeType
+from typing import Any, BinaryIO, ClassVar
 
 from millstream.engine.base.errors import DurabilityError, PySparkPicklingError
 
@@ -52,13 +54,14 @@ def dumps_function(function: Any, live: Mapping[str, Any] | None = None) -> byte
     Raises:
         PySparkPicklingError: It refers to something that can't travel; the text names it.
     """
-    import cloudpickle  # noqa: PLC0415  Half the import time of the package.
-
     try:
-        if live is None:
-            data: bytes = cloudpickle.dumps(function, pickle.HIGHEST_PROTOCOL)
-        else:
-            data = _dumps_live(function, live)
+        out = io.BytesIO()
+        pickler = _function_pickler(with_names=live is not None)(
+            out, pickle.HIGHEST_PROTOCOL
+        )
+        if live is not None:
+            pickler.names = {id(each): name for name, each in live.items()}
+        pickler.dump(function)
     except PySparkPicklingError:
         raise
     except Exception as error:
@@ -71,7 +74,7 @@ def dumps_function(function: Any, live: Mapping[str, Any] | None = None) -> byte
             hint=f"`{what}` refers to something that can't be sent to a task, such as a "
             "lock, socket, generator or open file; create it inside the function",
         ) from error
-    return data
+    return out.getvalue()
 
 
 def loads_function(data: bytes, live: Mapping[str, Any] | None = None) -> Any:
@@ -90,25 +93,33 @@ class _LiveUnpickler(pickle.Unpickler):
         return self._live[pid]
 
 
-def _dumps_live(value: Any, live: Mapping[str, Any]) -> bytes:
-    out = io.BytesIO()
-    pickler = _live_pickler()(out, pickle.HIGHEST_PROTOCOL)
-    pickler.names = {id(each): name for name, each in live.items()}
-    pickler.dump(value)
-    return out.getvalue()
-
-
 @cache
-def _live_pickler() -> Any:
+def _function_pickler(*, with_names: bool) -> Any:
     import cloudpickle  # noqa: PLC0415  Half the import time of the package.
 
-    class LivePickler(cloudpickle.Pickler):  # type: ignore[misc]
+    reduce_code = cloudpickle.Pickler.dispatch_table[CodeType]
+
+    def reduce_with_file(code: CodeType) -> Any:
+        # cloudpickle leaves out which file code is from; a traceback that says
+        # "<dynamic-code>" points nowhere, and the source couldn't be looked up.
+        make, arguments = reduce_code(code)
+        return make, tuple(
+            code.co_filename if each == "<dynamic-code>" else each for each in arguments
+        )
+
+    class FunctionPickler(cloudpickle.Pickler):  # type: ignore[misc]
+        dispatch_table: ClassVar[Any] = ChainMap(
+            {CodeType: reduce_with_file}, cloudpickle.Pickler.dispatch_table
+        )
+
+    class NamingPickler(FunctionPickler):
         names: dict[int, str]
 
+        # Called for every object: only where there are names.
         def persistent_id(self, value: Any) -> str | None:
             return self.names.get(id(value))
 
-    return LivePickler
+    return NamingPickler if with_names else FunctionPickler
 
 
 def write_frame(out: BinaryIO, payload: bytes) -> int:

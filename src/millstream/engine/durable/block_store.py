@@ -1,9 +1,7 @@
 """BlockStore: partitions kept in memory and on local disk, under a byte budget."""
 
 import logging
-import sys
 import threading
-import zlib
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,11 +11,12 @@ from typing import Any
 from millstream.engine.base import frames
 from millstream.engine.base.errors import DurabilityError
 from millstream.engine.base.levels import StorageLevel
-from millstream.engine.plan.partitions import FrozenRows, freeze
+from millstream.engine.columnar.blocks import Frozen
+from millstream.engine.durable import frozen_bytes
+from millstream.engine.durable.frozen_bytes import Kept
+from millstream.engine.plan.partitions import freeze
 
 _log = logging.getLogger(__name__)
-
-_SAMPLE_ROWS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,7 @@ class StoreStatistics:
 
 @dataclass(slots=True)
 class _InMemory:
-    rows: FrozenRows
+    data: Kept
     size_bytes: int
     may_spill: bool
     group: str
@@ -92,13 +91,13 @@ class BlockStore:
     def put_frozen(
         self,
         block_id: str,
-        frozen: FrozenRows,
+        frozen: Frozen,
         level: StorageLevel,
         *,
         group: str = "",
         now_ms: int = 0,
     ) -> None:
-        """Store rows that are frozen already."""
+        """Store data that is frozen already."""
         if level.useMemory and self._put_in_memory(
             block_id, frozen, level, group or block_id, now_ms
         ):
@@ -111,15 +110,15 @@ class BlockStore:
         frozen = self.get_frozen(block_id)
         return None if frozen is None else frozen.thaw()
 
-    def get_frozen(self, block_id: str) -> FrozenRows | None:
-        """Return a block as it is kept, or None if it isn't here."""
+    def get_frozen(self, block_id: str) -> Frozen | None:
+        """Return a block as it was put, or None if it isn't here."""
         with self._lock:
             kept = self._memory.get(block_id)
             if kept is not None:
                 self._memory.move_to_end(block_id)
             filed = self._disk.get(block_id)
         if kept is not None:
-            return _decompressed(kept.rows)
+            return frozen_bytes.unpack(kept.data)
         if filed is None:
             return None
         return self._read(block_id, filed)
@@ -181,20 +180,21 @@ class BlockStore:
     def _put_in_memory(
         self,
         block_id: str,
-        frozen: FrozenRows,
+        frozen: Frozen,
         level: StorageLevel,
         group: str,
         now_ms: int,
     ) -> bool:
+        data: Kept = frozen
         if self._is_compressed and not level.deserialized:
-            frozen = _compressed(frozen)
-        size_bytes = estimate_bytes(frozen)
+            data = frozen_bytes.pack(frozen)
+        size_bytes = frozen_bytes.size_bytes(data)
         with self._lock:
             self.remove(block_id)
             if not self._make_room(size_bytes, group):
                 return False
             self._memory[block_id] = _InMemory(
-                frozen, size_bytes, level.useDisk, group, now_ms
+                data, size_bytes, level.useDisk, group, now_ms
             )
             self._used_bytes += size_bytes
         return True
@@ -219,7 +219,7 @@ class BlockStore:
             self._used_bytes -= kept.size_bytes
             if kept.may_spill:
                 self._spilled += 1
-                self._put_on_disk(block_id, kept.rows, kept.stored_ms)
+                self._put_on_disk(block_id, kept.data, kept.stored_ms)
                 continue
             self._evicted += 1
             if block_id.startswith("input-"):
@@ -228,23 +228,21 @@ class BlockStore:
                     "records=%d; use a storage level with disk or more memory "
                     "(spark.millstream.memory)",
                     block_id,
-                    kept.rows.count,
+                    kept.data.count,
                 )
         return True
 
-    def _put_on_disk(self, block_id: str, frozen: FrozenRows, now_ms: int) -> None:
-        payload = frozen.pickled
-        if payload is None:
-            payload = frames.dumps(list(frozen.thaw()))
+    def _put_on_disk(self, block_id: str, data: Kept, now_ms: int) -> None:
+        payload = frozen_bytes.encode(data)
         with self._lock:
             self._files += 1
             path = self._directory / f"block-{self._files}"
         self._directory.mkdir(parents=True, exist_ok=True)
         path.write_bytes(frames.frame(payload))
         with self._lock:
-            self._disk[block_id] = _OnDisk(path, len(payload), frozen.count, now_ms)
+            self._disk[block_id] = _OnDisk(path, len(payload), data.count, now_ms)
 
-    def _read(self, block_id: str, filed: _OnDisk) -> FrozenRows | None:
+    def _read(self, block_id: str, filed: _OnDisk) -> Frozen | None:
         try:
             with filed.path.open("rb") as source:
                 payload = b"".join(frames.read_frames(source, str(filed.path)))
@@ -256,37 +254,4 @@ class BlockStore:
             )
             self.remove(block_id)
             return None
-        return _decompressed(FrozenRows(filed.count, None, payload))
-
-
-def _compressed(frozen: FrozenRows) -> FrozenRows:
-    payload = frozen.pickled or frames.dumps(list(frozen.thaw()))
-    return FrozenRows(frozen.count, None, zlib.compress(payload, 1))
-
-
-def _decompressed(frozen: FrozenRows) -> FrozenRows:
-    # zlib's first byte is `x`, a pickle's is 0x80: one look tells them apart.
-    if frozen.pickled is None or frozen.pickled[:1] != b"x":
-        return frozen
-    return FrozenRows(frozen.count, None, zlib.decompress(frozen.pickled))
-
-
-def estimate_bytes(rows: FrozenRows) -> int:
-    """Return about how many bytes `rows` take in memory, from a sample of them."""
-    if rows.pickled is not None:
-        return len(rows.pickled) + 100
-    shared = rows.shared
-    assert shared is not None, "frozen rows hold neither objects nor bytes"
-    if isinstance(shared, range) or not shared:
-        return 100
-    step = max(1, len(shared) // _SAMPLE_ROWS)
-    sample = shared[::step]
-    sampled = sum(_size_of(row, depth_left=3) for row in sample)
-    return 100 + len(shared) * 8 + sampled * len(shared) // len(sample)
-
-
-def _size_of(value: Any, depth_left: int) -> int:
-    size = sys.getsizeof(value)
-    if type(value) is tuple and depth_left:
-        size += sum(_size_of(item, depth_left - 1) for item in value)
-    return size
+        return frozen_bytes.decode(payload, filed.count)

@@ -14,6 +14,14 @@ from typing import Any
 
 from millstream.engine.base import frames
 from millstream.engine.base.errors import DurabilityError
+from millstream.engine.columnar.blocks import Columns
+from millstream.engine.columnar.shapes import (
+    Kind,
+    Plain,
+    TupleOf,
+    column_names,
+    dtype_of,
+)
 from millstream.engine.durable.state_values import Pickled
 
 _MAGIC = b"MSTA"
@@ -145,6 +153,17 @@ def values_of(frame: Any) -> list[Any]:
         None if each is None else frames.loads(each)
         for each in frame["state_pickled"].to_list()
     ]
+
+
+def as_columns(frame: Any) -> Columns | None:
+    """Return keys and states as pairs in columns; None where they are pickled."""
+    if not {"key", "state"} <= set(frame.columns) or frame["state"].null_count():
+        return None
+    kinds = {dtype_of(kind): kind for kind in Kind}
+    pair = frame.select("key", "state")
+    shape = TupleOf(tuple(Plain(kinds[dtype]) for dtype in pair.dtypes))
+    names = dict(zip(pair.columns, column_names(2), strict=True))
+    return Columns(pair.rename(names), shape)
 
 
 def with_partitions(frame: Any, partitions: Sequence[int]) -> Any:

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from millstream.engine.base.errors import InternalError
+from millstream.engine.columnar.blocks import Columns
 from millstream.engine.durable import state_frames
 from millstream.engine.durable.state_files import Changes, Reading, StateFiles
 from millstream.engine.durable.state_map import (
@@ -55,6 +56,10 @@ class StoredState:
     def read(self) -> Iterable[Any]:
         """Return its pairs."""
         return find_store(self.token).rows(self.version, self.partition)
+
+    def columns(self) -> Columns | None:
+        """Return its pairs as columns, if they are so in the files."""
+        return find_store(self.token).columns(self.version, self.partition)
 
 
 _NO_LIMIT = 1 << 62
@@ -279,6 +284,11 @@ class StateStore:
         """Return the pairs of a committed version; states are the caller's own copies."""
         frame = self._load(version).get(partition)
         return iter(()) if frame is None else _pairs(frame)
+
+    def columns(self, version: int, partition: int) -> Columns | None:
+        """Return the pairs of a committed version as columns, if keys and states are."""
+        frame = self._load(version).get(partition)
+        return None if frame is None else state_frames.as_columns(frame)
 
     def _load(self, version: int) -> Mapping[int, Any]:
         # Partitions of one version are asked for one after the other: files are read

@@ -14,14 +14,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from millstream.engine.base import frames
 from millstream.engine.base.clock import Clock, monotonic_s
 from millstream.engine.base.errors import MillstreamError, SparkError
 from millstream.engine.base.levels import StorageLevel
 from millstream.engine.base.threads import ThreadPool
+from millstream.engine.columnar.blocks import Frozen
+from millstream.engine.durable import frozen_bytes
 from millstream.engine.durable.block_store import BlockStore
 from millstream.engine.durable.write_ahead_log import LogHandle, WriteAheadLog
-from millstream.engine.plan.partitions import FrozenRows, freeze
+from millstream.engine.plan.partitions import FrozenText, freeze
 
 T = TypeVar("T")
 
@@ -91,14 +92,14 @@ class BlockHandler:
                 self._changed.notify_all()
 
     def store(
-        self, block_id: str, records: Sequence[Any], level: StorageLevel
+        self, block_id: str, records: Sequence[Any] | FrozenText, level: StorageLevel
     ) -> StoredBlock:
         """Store `records`, which the caller doesn't change any more; return when they are.
 
         Raises:
             SparkError: They aren't stored.
         """
-        frozen = freeze(records)
+        frozen = records if isinstance(records, FrozenText) else freeze(records)
         stored_ms = self._clock.now_ms()
         if self._log is not None:
             handle = self._put_and_log(self._log, block_id, frozen, level, stored_ms)
@@ -131,7 +132,7 @@ class BlockHandler:
             self._log.close()
 
     def _put(
-        self, block_id: str, frozen: FrozenRows, level: StorageLevel, now_ms: int
+        self, block_id: str, frozen: Frozen, level: StorageLevel, now_ms: int
     ) -> None:
         try:
             self._blocks.put_frozen(block_id, frozen, level, now_ms=now_ms)
@@ -142,13 +143,11 @@ class BlockHandler:
         self,
         log: WriteAheadLog,
         block_id: str,
-        frozen: FrozenRows,
+        frozen: Frozen,
         level: StorageLevel,
         now_ms: int,
     ) -> LogHandle:
-        payload = frozen.pickled
-        if payload is None:
-            payload = frames.dumps(list(frozen.thaw()))
+        payload = frozen_bytes.encode(frozen)
         put = _Deed(lambda: self._put(block_id, frozen, level, now_ms))
         write = _Deed(lambda: _write(log, block_id, payload, now_ms))
         end_s = monotonic_s() + self._timeout_s

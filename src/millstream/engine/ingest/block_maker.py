@@ -3,6 +3,7 @@
 Blocks are cut on the grid of `spark.streaming.blockInterval`, and when a batch is closed:
 so a batch has everything that came before its time, on a real clock and on a virtual one.
 A finished block waits in a bounded queue until one thread, the pusher, has stored it.
+Text is gathered as bytes, and what got nothing else is a block of text.
 """
 
 import logging
@@ -11,12 +12,20 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import Any
 
 from millstream.engine.base.clock import Clock
 from millstream.engine.base.errors import SparkError
 from millstream.engine.base.threads import RecurringTimer
 from millstream.engine.ingest.rate import RateLimit
+from millstream.engine.plan.partitions import FrozenText
+from millstream.engine.plan.text import (
+    count_lines,
+    end_of_line_number,
+    split_lines,
+    with_closed_end,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -25,6 +34,7 @@ _CHUNKS_A_SECOND = 10  # A changed rate counts for the next chunk.
 _PUSH_TRIES = 4
 
 OnFailure = Callable[[str, BaseException], None]
+OnText = Callable[[str, FrozenText], None]
 
 
 class BlockGeneratorListener:
@@ -78,10 +88,12 @@ class BlockMaker:
         numbers: Iterator[int],
         listener: BlockGeneratorListener,
         on_failure: OnFailure,
+        on_text: OnText | None = None,
     ) -> None:
         """Cut a block every `interval_ms`; `queue_size` of them may wait to be stored.
 
-        `numbers` make the ids of the receiver's blocks unique, whoever makes them.
+        `numbers` make the ids of the receiver's blocks unique, whoever makes them. With
+        `on_text`, blocks of text are pushed through it and not through `onPushBlock`.
         """
         self._stream_id = stream_id
         self._interval_ms = interval_ms
@@ -90,9 +102,12 @@ class BlockMaker:
         self._numbers = numbers
         self._listener = listener
         self._on_failure = on_failure
+        self._on_text = on_text
         self._lock = threading.Lock()
         self._cutting = threading.Lock()  # Blocks are queued in the order they are cut.
+        # At most one of them has something: the block's kind is that of all its records.
         self._records: list[Any] = []
+        self._text = _Text()
         self._state = _State.INITIALIZED
         self._is_broken = False
         self._ended = threading.Event()
@@ -186,8 +201,7 @@ class BlockMaker:
         self._may_add.wait()
         self.limit.take(1, self._ended)
         with self._lock:
-            self._check_active()
-            self._records.append(record)
+            self._rows().append(record)
 
     def add_nowait(self, record: Any) -> bool:
         """Take one record if it needn't wait; say whether it was taken.
@@ -219,6 +233,26 @@ class BlockMaker:
             self._append(chunk)
             start += size
 
+    def add_text(self, data: bytes) -> None:
+        """Take the lines of `data`, in order; nothing is done for each without a limit.
+
+        Raises:
+            SparkError: The maker isn't active.
+        """
+        start = 0
+        while start < len(data):
+            self._may_add.wait()
+            rate = self.limit.per_second
+            if rate is None:
+                self._append_text(data[start:] if start else data)
+                return
+            size = min(_CHUNK, max(1, int(rate / _CHUNKS_A_SECOND)))
+            end = end_of_line_number(data, size, start)
+            chunk = data[start:end]
+            self.limit.take(count_lines(chunk), self._ended)
+            self._append_text(chunk)
+            start = end
+
     def add_noted(self, record: Any, metadata: Any) -> None:
         """Take one record and tell the listener of it, as one step.
 
@@ -228,8 +262,7 @@ class BlockMaker:
         self._may_add.wait()
         self.limit.take(1, self._ended)
         with self._lock:
-            self._check_active()
-            self._records.append(record)
+            self._rows().append(record)
             self._listener.onAddData(record, metadata)
 
     def add_all_noted(self, records: Iterable[Any], metadata: Any) -> None:
@@ -244,14 +277,30 @@ class BlockMaker:
             self.limit.take(1, self._ended)
             gathered.append(record)
         with self._lock:
-            self._check_active()
-            self._records.extend(gathered)
+            self._rows().extend(gathered)
             self._listener.onAddData(gathered, metadata)
 
     def _append(self, records: Sequence[Any]) -> None:
         with self._lock:
+            self._rows().extend(records)
+
+    def _rows(self) -> list[Any]:
+        """Return where records go, under the lock; text that is there is made records."""
+        self._check_active()
+        if self._text:
+            self._records += self._text.frozen().thaw()
+            self._text = _Text()
+        return self._records
+
+    def _append_text(self, data: bytes) -> None:
+        data = with_closed_end(data)  # Before the lock: both cost time by the byte.
+        count = count_lines(data)
+        with self._lock:
             self._check_active()
-            self._records.extend(records)
+            if self._records or self._on_text is None:
+                self._rows().extend(split_lines(data, is_text=True))
+            else:
+                self._text.add(data, count)
 
     def _check_active(self) -> None:
         if self._state is not _State.ACTIVE or self._is_broken:
@@ -280,20 +329,22 @@ class BlockMaker:
             return self._queue.put(block)
 
     def _take_block(self, begin_ms: int) -> "_Block | None":
-        if not self._records or self._is_broken:
+        records = self._records or self._text
+        if not records or self._is_broken:
             return None
         number = next(self._numbers)
-        block = _Block(f"input-{self._stream_id}-{begin_ms}-{number}", self._records)
+        block = _Block(f"input-{self._stream_id}-{begin_ms}-{number}", records)
         self._listener.onGenerateBlock(block.id)
-        self._records = []
+        self._records, self._text = [], _Text()
         return block
 
     def _push(self, block: "_Block") -> bool:
         """Store a block; False when it can't be, and nothing after it."""
+        store = self._storing(block)
         tries = 1
         while True:
             try:
-                self._listener.onPushBlock(block.id, block.records)
+                store()
             except Exception as error:
                 if tries == _PUSH_TRIES:
                     self._fail(f"Error in block pushing of {block.id}", error)
@@ -307,10 +358,17 @@ class BlockMaker:
             else:
                 return True
 
+    def _storing(self, block: "_Block") -> Callable[[], None]:
+        if isinstance(block.records, list):
+            return partial(self._listener.onPushBlock, block.id, block.records)
+        assert self._on_text is not None, "text was gathered, and nobody stores it"
+        return partial(self._on_text, block.id, block.records.frozen())
+
     def _fail(self, message: str, error: BaseException) -> None:
         with self._lock:
             self._is_broken = True
-            lost_count, self._records = len(self._records), []
+            lost_count = len(self._records) + len(self._text)
+            self._records, self._text = [], _Text()
         waiting = self._queue.give_up()
         _log.error(
             "%s; what was received after it isn't stored either stream=%d blocks=%d "
@@ -327,10 +385,30 @@ class BlockMaker:
         self._on_failure(message, error)
 
 
+class _Text:
+    """Lines that are gathered: pieces of text that all end with a line's end."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._pieces: list[bytes] = []
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, piece: bytes, count: int) -> None:
+        self._pieces.append(piece)
+        self._count += count
+
+    def frozen(self) -> FrozenText:
+        data = b"".join(self._pieces)
+        self._pieces = [data]  # Not the bytes twice while they are stored.
+        return FrozenText(data, self._count)
+
+
 @dataclass(frozen=True, slots=True)
 class _Block:
     id: str
-    records: list[Any]
+    records: list[Any] | _Text
 
 
 class _PushQueue:

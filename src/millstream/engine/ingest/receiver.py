@@ -78,6 +78,16 @@ class Receiver(Generic[T]):
         """Hand over records that are stored with others, as by `store` one by one."""
         self._attached().push_many(records)
 
+    def storeText(self, data: bytes) -> None:
+        r"""Hand over text of whole lines; each line is a record, stored with others.
+
+        As `storeMany` with the lines, but nothing is done for each of them here: they are
+        bytes until a task reads them. Lines end with \n, \r or both; the last one ends with
+        the call, and so cut data after a line's end only. Bytes that aren't UTF-8 become
+        U+FFFD.
+        """
+        self._attached().push_text(bytes(data))
+
     def createBlockGenerator(self, listener: BlockGeneratorListener) -> BlockGenerator:
         """Return a block generator of this receiver's own, not started yet.
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import Any, Protocol
 
 from millstream.engine.base.clock import Clock
@@ -19,9 +20,14 @@ from millstream.engine.base.config import Settings
 from millstream.engine.base.errors import SparkError
 from millstream.engine.base.levels import StorageLevel
 from millstream.engine.ingest.block_handler import StoredBlock
-from millstream.engine.ingest.block_maker import BlockGeneratorListener, BlockMaker
+from millstream.engine.ingest.block_maker import (
+    BlockGeneratorListener,
+    BlockMaker,
+    OnText,
+)
 from millstream.engine.ingest.rate import RateLimit
 from millstream.engine.ingest.receiver import Receiver
+from millstream.engine.plan.partitions import FrozenText
 
 _log = logging.getLogger(__name__)
 
@@ -60,7 +66,7 @@ class StoresBlocks(Protocol):
         ...
 
     def store(
-        self, block_id: str, records: Sequence[Any], level: StorageLevel
+        self, block_id: str, records: Sequence[Any] | FrozenText, level: StorageLevel
     ) -> StoredBlock:
         """Store a block; return when it is."""
         ...
@@ -141,7 +147,9 @@ class ReceiverSupervisor:
         self._makers: list[BlockMaker] = []
         self._is_paused = False
         self._has_stopped_makers = False
-        self.blocks = self.create_maker(_Storing(self))
+        self.blocks = self._new_maker(
+            _Storing(self), on_text=partial(self.store_block, metadata=None)
+        )
         receiver._supervisor = self
 
     @property
@@ -160,6 +168,11 @@ class ReceiverSupervisor:
         It is under this receiver's rate limit, waits while the receiver is paused, and is
         stopped with it.
         """
+        return self._new_maker(listener, on_text=None)
+
+    def _new_maker(
+        self, listener: BlockGeneratorListener, on_text: OnText | None
+    ) -> BlockMaker:
         maker = BlockMaker(
             self.stream_id,
             interval_ms=self._interval_ms,
@@ -169,6 +182,7 @@ class ReceiverSupervisor:
             numbers=self._handler.numbers,
             listener=listener,
             on_failure=self._on_maker_failed,
+            on_text=on_text,
         )
         with self._makers_lock:
             if self._is_paused:
@@ -326,6 +340,10 @@ class ReceiverSupervisor:
         """Take records, to be stored with others."""
         self.blocks.add_all(records)
 
+    def push_text(self, data: bytes) -> None:
+        """Take whole lines, to be stored with others."""
+        self.blocks.add_text(data)
+
     def push_block(self, records: list[Any], metadata: Any) -> None:
         """Store records as one block; returns when it is stored and noted.
 
@@ -338,7 +356,9 @@ class ReceiverSupervisor:
         block_id = f"input-{self.stream_id}-{next(self._handler.numbers)}"
         self.store_block(block_id, records, metadata)
 
-    def store_block(self, block_id: str, records: list[Any], metadata: Any) -> None:
+    def store_block(
+        self, block_id: str, records: list[Any] | FrozenText, metadata: Any
+    ) -> None:
         """Store records under an id; returns when they are stored and noted.
 
         Raises:

@@ -35,4 +35,26 @@ class Apply:
     name: str = "runJob"
 
 
-Action: TypeAlias = Collect | Count | Take | Apply
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """All records of the partition folded with one function: a list of one, or of none."""
+
+    function: Callable[[Any, Any], Any]
+    name: str = "reduce"
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """The sum of the partition's records; 0 of nothing."""
+
+    name: str = "sum"
+
+
+@dataclass(frozen=True, slots=True)
+class CountByValue:
+    """How often each record occurs in the partition, as a dict."""
+
+    name: str = "countByValue"
+
+
+Action: TypeAlias = Collect | Count | Take | Apply | Fold | Sum | CountByValue

@@ -5,6 +5,8 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
+from millstream.engine.columnar.reports import StageReport
+
 
 @dataclass(slots=True)
 class StageRecord:
@@ -20,6 +22,8 @@ class StageRecord:
     failed_count: int = 0
     submitted_ms: int = 0
     ended_ms: int | None = None
+    report: StageReport = field(default_factory=StageReport)
+    """Which way each step went: by columns or by rows, and why."""
 
 
 @dataclass(slots=True)
@@ -127,6 +131,15 @@ class JobBook:
         """Return a job, or None when it is unknown or forgotten."""
         with self._lock:
             return self._jobs.get(job_id)
+
+    def reports(self) -> StageReport:
+        """Return which way the steps of all known stages went, put together."""
+        with self._lock:
+            stages = list(self._stages.values())
+        whole = StageReport()
+        for stage in stages:
+            whole.add(stage.report)
+        return whole
 
     def stage(self, stage_id: int) -> StageRecord | None:
         """Return a stage, or None when it is unknown or forgotten."""

@@ -22,6 +22,7 @@ from millstream.engine.base.errors import (
 )
 from millstream.engine.base.levels import StorageLevel
 from millstream.engine.base.properties import LocalProperties
+from millstream.engine.columnar.execution import Columnar, Mode
 from millstream.engine.durable.block_store import BlockStore
 from millstream.engine.jobs.actions import Action, Collect
 from millstream.engine.jobs.book import JobBook
@@ -71,6 +72,10 @@ class Driver:
             is_compressed=settings.get_bool("spark.rdd.compress"),
         )
         self.shuffles = ShuffleRegistry(self.blocks)
+        self.columnar = Columnar(
+            Mode(settings.get_str("spark.millstream.columnar")),
+            settings.get_int("spark.millstream.columnar.rows.min"),
+        )
         self.workers = InProcessWorkers(slots)
         self.barrier_turn = threading.Lock()
         self.is_profiling = settings.get_bool("spark.python.profile")

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias, assert_never
 
 from millstream.engine.base import accumulating, frames, task_scope
 from millstream.engine.base.errors import JobCancelledError, JobFailedError
+from millstream.engine.columnar.reports import StageReport
 from millstream.engine.jobs import failures
-from millstream.engine.jobs.actions import Action, Apply
+from millstream.engine.jobs.actions import Action, Apply, Fold
 from millstream.engine.jobs.attempts import (
     FailStage,
     FinishStage,
@@ -46,6 +47,7 @@ class _Succeeded:
     index: int
     value: Any
     updates: dict[int, Any]
+    report: StageReport
     profile: "pstats.Stats | None"
 
 
@@ -221,7 +223,7 @@ class _StageRun:
 
     def run(self) -> bool:
         """Return True when all is done, False when outputs to read were missing."""
-        if isinstance(self.job.action, Apply) and self.stage.is_result:
+        if isinstance(self.job.action, Apply | Fold) and self.stage.is_result:
             self._action = frames.dumps_function(self.job.action)
         failures_max = self.job.driver.task_failures_max
         if self.stage.is_barrier:
@@ -288,6 +290,7 @@ class _StageRun:
         partition = self.partitions[done.index]
         self.record.completed_count += 1
         accumulating.merge(done.updates)
+        self.record.report.add(done.report)
         if done.profile is not None:
             driver.add_profile(self.stage.node.id, done.profile)
         if self.stage.is_result:
@@ -328,7 +331,9 @@ class _StageRun:
     def _run_task(self, index: int, attempt: int) -> _Outcome:
         """Run one attempt in this thread; never raises for user code's sake."""
         driver, partition = self.job.driver, self.partitions[index]
-        task = Task(driver.blocks, driver.shuffles, driver.clock.now_ms())
+        task = Task(
+            driver.blocks, driver.shuffles, driver.clock.now_ms(), driver.columnar
+        )
         scope = task_scope.TaskScope(
             stage_id=self.record.id,
             partition_id=partition,
@@ -356,7 +361,7 @@ class _StageRun:
                 if self._room is not None:
                     self._room.leave(index)
         stats = None if profiler is None else _stats_of(profiler)
-        return _Succeeded(index, value, updates, stats)
+        return _Succeeded(index, value, updates, task.report, stats)
 
     def _evaluate(self, task: Task, partition: int) -> Any:
         if not self.stage.is_result:
@@ -364,7 +369,8 @@ class _StageRun:
         action = self.job.action
         if self._action is not None:
             action = frames.loads_function(self._action)
-        return task.run_action(self.stage.node, partition, action)
+        key = self._action or b""
+        return task.run_action(self.stage.node, partition, action, key)
 
 
 def _new_profiler() -> "cProfile.Profile":

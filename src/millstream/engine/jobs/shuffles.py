@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from millstream.engine.base.levels import StorageLevel
+from millstream.engine.columnar.blocks import Frozen
 from millstream.engine.durable.block_store import BlockStore
 from millstream.engine.plan.nodes import RddNode, Shuffled
 from millstream.engine.plan.partitions import FrozenRows
@@ -36,7 +37,7 @@ class ShuffleRegistry:
             return self._making.setdefault(node.id, threading.Lock())
 
     def add(
-        self, node: RddNode, map_index: int, buckets: Iterable[FrozenRows], now_ms: int
+        self, node: RddNode, map_index: int, buckets: Iterable[Frozen], now_ms: int
     ) -> None:
         """Keep the output of one map task."""
         counts = []
@@ -87,14 +88,14 @@ class ShuffleRegistry:
                 if index not in known
             )
 
-    def read(self, node: RddNode, partition: int) -> list[FrozenRows] | None:
+    def read(self, node: RddNode, partition: int) -> list[Frozen] | None:
         """Return one bucket a map task, in order; None when some output is missing."""
         with self._lock:
             if not self.has(node):
                 return None
             outputs = self._outputs.get(node.id, _Outputs())
             counts_of_map = sorted(outputs.counts_of_map.items())
-        buckets: list[FrozenRows] = []
+        buckets: list[Frozen] = []
         for map_index, counts in counts_of_map:
             if not counts[partition]:
                 continue

@@ -1,15 +1,42 @@
 """Tasks: one partition of one stage, evaluated from its lineage."""
 
-from collections.abc import Callable, Iterable, Iterator
+import operator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from itertools import chain, islice
 from typing import Any, Protocol
 
 from millstream.engine.base import frames
 from millstream.engine.base.errors import SparkError
+from millstream.engine.columnar.blocks import (
+    Columns,
+    Frozen,
+    in_slices,
+    is_pair,
+    joined,
+    rows_of,
+)
+from millstream.engine.columnar.execution import Columnar, Mode
+from millstream.engine.columnar.reports import StageReport
+from millstream.engine.columnar.runs import Run
 from millstream.engine.durable.block_store import BlockStore
-from millstream.engine.jobs.actions import Action, Apply, Collect, Count, Take
+from millstream.engine.durable.state_store import StoredState
+from millstream.engine.jobs.actions import (
+    Action,
+    Apply,
+    Collect,
+    Count,
+    CountByValue,
+    Fold,
+    Sum,
+    Take,
+)
 from millstream.engine.plan import fusion
+from millstream.engine.plan.counting import CountRecords
+from millstream.engine.plan.fusion import is_fusible
+from millstream.engine.plan.kernels import Join, UpdateState
 from millstream.engine.plan.nodes import (
     AlignedUnion,
     Cartesian,
@@ -23,8 +50,23 @@ from millstream.engine.plan.nodes import (
     Zipped,
 )
 from millstream.engine.plan.partitioners import split_pairs
-from millstream.engine.plan.partitions import FrozenRows, freeze
-from millstream.engine.plan.steps import Aggregator, Group, Merge, Reduce, Step
+from millstream.engine.plan.partitions import (
+    FrozenRows,
+    FrozenText,
+    freeze,
+)
+from millstream.engine.plan.ranges import SortPartition
+from millstream.engine.plan.sampling import BernoulliSample
+from millstream.engine.plan.steps import (
+    Aggregator,
+    Combine,
+    Group,
+    Map,
+    MapPartitions,
+    Merge,
+    Reduce,
+    Step,
+)
 
 # A generator inside a generator inside ...: past this many, make a list in between, or
 # a long chain of unions would hit Python's recursion limit.
@@ -43,27 +85,31 @@ class MissingShuffleError(Exception):
 class ShuffleOutputs(Protocol):
     """Where map outputs are found."""
 
-    def read(self, node: RddNode, partition: int) -> list[FrozenRows] | None:
+    def read(self, node: RddNode, partition: int) -> list[Frozen] | None:
         """Return one bucket a map task, in the order of map tasks; None if missing."""
         ...
 
 
 @dataclass(slots=True)
 class Pending:
-    """Rows and the steps still to be applied to them, in one pass if possible."""
+    """Records and the steps still to be applied to them, in one pass if possible.
 
-    rows: Iterable[Any]
+    The records are either `blocks`, whose steps work record by record, or `rows`.
+    """
+
     index: int
+    rows: Iterable[Any] = ()
+    blocks: Iterable[Frozen] | None = None
     steps: list[Step] = field(default_factory=list)
+    keys: list[bytes] = field(default_factory=list)
+    nodes: list[int] = field(default_factory=list)
     nested: int = 0
 
-    def iterate(self) -> Iterator[Any]:
-        """Return the records after the steps, computed as they are asked for."""
-        return fusion.iterate(self.rows, self.steps, self.index)
-
-    def to_list(self) -> list[Any]:
-        """Return the records after the steps."""
-        return fusion.to_list(self.rows, self.steps, self.index)
+    @property
+    def run(self) -> Run:
+        """The blocks and their steps."""
+        assert self.blocks is not None, "only blocks have a run"
+        return Run(self.blocks, self.index, self.steps, self.keys, self.nodes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,125 +140,416 @@ class Task:
     blocks: BlockStore
     shuffles: ShuffleOutputs
     now_ms: int = 0
+    columnar: Columnar = field(default_factory=Columnar)
+    report: StageReport = field(default_factory=StageReport)
+    """Which way each step went."""
     trail: list[tuple[Step, RddNode]] = field(default_factory=list)
     """Every step in the order the task came to it; errors are told by it."""
     _loaded: dict[int, Any] = field(default_factory=dict)
+    _is_taking: bool = False
 
-    def run_action(self, node: RddNode, partition: int, action: Action) -> Any:
-        """Return what `action` makes of one partition."""
+    def run_action(
+        self, node: RddNode, partition: int, action: Action, key: bytes = b""
+    ) -> Any:
+        """Return what `action` makes of one partition.
+
+        `key` identifies the action's function over jobs.
+        """
+        self._is_taking = isinstance(action, Take)
         pending = self.evaluate(node, partition)
         match action:
             case Collect():
-                return pending.to_list()
+                return self._to_list(pending)
             case Count():
+                if pending.blocks is not None:
+                    return self.columnar.count(pending.run, self.report)
                 return fusion.count(pending.rows, pending.steps, pending.index)
             case Take(count):
-                return list(islice(pending.iterate(), count))
+                return list(islice(self._iterate(pending), count))
             case Apply(function):
-                return function(partition, pending.iterate())
+                return function(partition, self._iterate(pending))
+            case Fold(function):
+                return self._fold(pending, function, key)
+            case Sum():
+                if pending.blocks is not None:
+                    return self.columnar.total(pending.run, self.report)
+                return sum(self._iterate(pending))
+            case CountByValue():
+                return self._count_by_value(pending)
 
-    def write_shuffle(self, node: RddNode, partition: int) -> tuple[FrozenRows, ...]:
+    def _fold(
+        self, pending: Pending, function: Callable[[Any, Any], Any], key: bytes
+    ) -> list[Any]:
+        if pending.blocks is None:
+            rows = self._iterate(pending)
+            return [reduce(function, rows, first) for first in islice(rows, 1)]
+        run = pending.run.followed_by(Map(_under_none), b"under none")
+        folded = self.columnar.combine(run, Reduce(function), key, self.report)
+        pairs = folded.thaw() if isinstance(folded, Columns) else folded.items()
+        return [value for _, value in pairs]
+
+    def _count_by_value(self, pending: Pending) -> dict[Any, int]:
+        if pending.blocks is None:
+            counts: dict[Any, int] = defaultdict(int)
+            for value in self._iterate(pending):
+                counts[value] += 1
+            return dict(counts)
+        run = pending.run.followed_by(Map(_with_one), b"with one")
+        counted = self.columnar.combine(run, Reduce(operator.add), b"", self.report)
+        return dict(counted.thaw()) if isinstance(counted, Columns) else counted
+
+    def write_shuffle(self, node: RddNode, partition: int) -> tuple[Frozen, ...]:
         """Return one map output: the pairs of `partition`, one bucket a reducer."""
         op = node.op
         assert isinstance(op, Shuffled), "only a shuffle has map outputs"
         functions: ShuffleFunctions = self._functions(node)
         pending = self.evaluate(op.parent, partition)
+        self.report.reducing = node.id
         pairs: Iterable[Any]
         if isinstance(functions.aggregator, Reduce | Merge) and op.map_side:
-            pairs = fusion.combine(
-                pending.rows, pending.steps, functions.aggregator, pending.index
-            ).items()
+            combined = self._combined(pending, functions.aggregator, node)
+            if isinstance(combined, Columns):
+                return self._split(combined, node)
+            pairs = combined.items()
         else:
-            pairs = pending.iterate()
+            listed = self._as_columns(pending)
+            if isinstance(listed, Columns) and is_pair(listed.shape):
+                return self._split(listed, node)
+            pairs = listed.thaw() if isinstance(listed, Columns) else listed
         buckets = split_pairs(pairs, op.partitioner.count, functions.place)
         return tuple(map(freeze, buckets))
+
+    def _split(self, pairs: Columns, node: RddNode) -> tuple[Frozen, ...]:
+        op = node.op
+        assert isinstance(op, Shuffled), "only a shuffle has map outputs"
+        from millstream.engine.columnar import placing  # noqa: PLC0415
+
+        place = self._functions(node).place
+        return tuple(placing.split(pairs, op.partitioner.count, place))
+
+    def _combined(
+        self, pending: Pending, aggregator: Reduce | Merge, node: RddNode
+    ) -> Columns | dict[Any, Any]:
+        if pending.blocks is None:
+            return fusion.combine(
+                pending.rows, pending.steps, aggregator, pending.index
+            )
+        key = node.functions or b""
+        return self.columnar.combine(pending.run, aggregator, key, self.report)
+
+    def _as_columns(self, pending: Pending) -> Columns | Iterable[Any]:
+        """Return what is pending as one frame if all of it is columns, else as rows."""
+        if pending.blocks is None:
+            return fusion.iterate(pending.rows, pending.steps, pending.index)
+        made = list(self.columnar.pieces(pending.run, self.report))
+        return joined(made) or chain.from_iterable(
+            each.thaw() if isinstance(each, Columns) else each for each in made
+        )
+
+    # What is pending, worked out.
+
+    def _iterate(self, pending: Pending) -> Iterator[Any]:
+        """Return the records after the steps, computed as they are asked for."""
+        if pending.blocks is None:
+            return fusion.iterate(pending.rows, pending.steps, pending.index)
+        return self.columnar.iterate(pending.run, self.report)
+
+    def _to_list(self, pending: Pending) -> list[Any]:
+        """Return the records after the steps."""
+        if pending.blocks is None:
+            return fusion.to_list(pending.rows, pending.steps, pending.index)
+        made = [rows_of(e) for e in self.columnar.blocks(pending.run, self.report)]
+        if len(made) == 1 and isinstance(made[0], list):
+            return made[0]
+        return list(chain.from_iterable(made))
 
     def evaluate(self, root: RddNode, partition: int) -> Pending:
         """Return one partition of `root`; as much as possible is left to one last pass.
 
         Walks the lineage without recursion: it may be thousands of steps deep.
         """
-        waiting: list[tuple[RddNode, int, int]] = [(root, partition, -1)]
+        is_taking = self._is_taking
+        waiting: list[tuple[RddNode, int, int, bool]] = [
+            (root, partition, -1, is_taking)
+        ]
         done: list[Pending] = []
         while waiting:
-            node, part, input_count = waiting.pop()
+            node, part, input_count, is_taking = waiting.pop()
             if input_count < 0:
                 if node.level is not None:
-                    kept = self.blocks.get(cached_id(node, part))
+                    kept = self.blocks.get_frozen(cached_id(node, part))
                     if kept is not None:
-                        done.append(Pending(kept, part))
+                        self._is_taking = is_taking
+                        done.append(self._of_blocks([kept], part))
                         continue
                 inputs = node.inputs_of(part)
-                waiting.append((node, part, len(inputs)))
-                waiting.extend((*each, -1) for each in reversed(inputs))
+                waiting.append((node, part, len(inputs), is_taking))
+                is_taking = is_taking and not _is_made_whole(node)
+                waiting.extend((*each, -1, is_taking) for each in reversed(inputs))
                 continue
             split = len(done) - input_count
+            self._is_taking = is_taking and node.level is None
             pending = self._apply(node, part, done[split:])
+            self._is_taking = is_taking
             del done[split:]
             if node.level is not None:
                 pending = self._keep(node, part, pending)
             elif pending.nested > _NESTED_MAX:
-                pending = Pending(pending.to_list(), part)
+                pending = Pending(part, self._to_list(pending))
             done.append(pending)
         (result,) = done
         return result
 
     def _keep(self, node: RddNode, part: int, pending: Pending) -> Pending:
         assert node.level is not None, "only a persisted RDD is kept"
-        rows = pending.to_list()
+        frozen = self._frozen(pending)
         block_id = cached_id(node, part)
         group = f"rdd-{node.id}"
-        self.blocks.put(block_id, rows, node.level, group=group, now_ms=self.now_ms)
-        # From the store, not the list just made: what is kept must not be shared with
-        # code that could change it.
-        stored = self.blocks.get(block_id)
-        return Pending(rows if stored is None else stored, part)
+        self.blocks.put_frozen(
+            block_id, frozen, node.level, group=group, now_ms=self.now_ms
+        )
+        # Frozen, not the list just made: what is kept must not be shared with code that
+        # could change it.
+        return self._of_blocks([frozen], part)
+
+    def _frozen(self, pending: Pending) -> Frozen:
+        if pending.blocks is None:
+            return freeze(self._to_list(pending))
+        made = list(self.columnar.blocks(pending.run, self.report))
+        whole = joined(made)
+        if whole is not None:
+            return _compacted(whole) if pending.steps else whole
+        if len(made) == 1 and not isinstance(made[0], list):
+            return made[0]
+        return freeze(list(chain.from_iterable(map(rows_of, made))))
+
+    def _of_blocks(self, blocks: Iterable[Frozen], part: int) -> Pending:
+        if self.columnar.mode is Mode.OFF or self._is_taking:
+            rows = chain.from_iterable(map(self._thawed, blocks))
+            return Pending(part, rows)
+        return Pending(part, blocks=blocks)
+
+    def _thawed(self, block: Frozen) -> Iterable[Any]:
+        # Of what only the first few are taken, not all is made into objects.
+        if self._is_taking and isinstance(block, Columns):
+            return in_slices(block)
+        return block.thaw()
 
     def _apply(self, node: RddNode, part: int, inputs: list[Pending]) -> Pending:
         op = node.op
         match op:
             case Source(partitions):
-                return Pending(partitions[part].read(), part)
+                return self._read(partitions[part], part)
             case StoredBlocks():
-                return Pending(self._stored(op, part, node), part)
+                return self._of_blocks([self._stored(op, part, node)], part)
             case Pipeline():
                 (pending,) = inputs
-                steps: tuple[Step, ...] = self._functions(node)
-                pending.steps.extend(steps)
-                pending.nested += 1
-                self.trail.extend((step, node) for step in steps)
-                return pending
+                return self._through_steps(node, part, pending)
             case Union():
                 (pending,) = inputs
-                return _reindexed(pending, part)
+                return self._reindexed(pending, part)
             case AlignedUnion() | Coalesced():
-                nested = max((each.nested for each in inputs), default=0) + 1
-                rows = chain.from_iterable(each.iterate() for each in inputs)
-                return Pending(rows, part, nested=nested)
+                return self._chained(inputs, part)
             case Zipped():
-                nested = max((each.nested for each in inputs), default=0) + 1
-                rows = self._functions(node)(part, [each.iterate() for each in inputs])
-                return Pending(rows, part, nested=nested)
+                return self._zipped(node, op, part, inputs)
             case Cartesian():
                 left, right = inputs
-                return Pending(_product(left, right.to_list()), part, nested=1)
+                product = _product(self._iterate(left), self._to_list(right))
+                return Pending(part, product, nested=1)
             case Shuffled():
-                return Pending(self._read_shuffle(node, part), part)
+                return self._read_shuffle(node, part)
 
-    def _stored(self, op: StoredBlocks, part: int, node: RddNode) -> Iterable[Any]:
+    def _whole_partition(
+        self, node: RddNode, part: int, pending: Pending, steps: Sequence[Step]
+    ) -> Pending | None:
+        """Return what a function of the engine makes of a partition; None: it's unknown."""
+        first = steps[0] if len(steps) == 1 else None
+        if not isinstance(first, MapPartitions) or self.columnar.mode is Mode.OFF:
+            return None
+        function: Any = first.function
+        if not isinstance(function, SortPartition | BernoulliSample | CountRecords):
+            return None
+        self.trail.append((first, node))
+        blocks = self._listed(pending)
+        columns = joined(blocks)
+        if columns is not None and self.columnar.is_worth_it(columns.count):
+            from millstream.engine.columnar import partitionwise  # noqa: PLC0415
+
+            made = partitionwise.apply(
+                self.columnar,
+                function,
+                part,
+                columns,
+                self.report,
+                node.id,
+                first.name,
+            )
+            if made is not None:
+                return self._of_blocks([made], part)
+        rows = chain.from_iterable(map(rows_of, blocks))
+        return Pending(part, rows, steps=list(steps), nested=1)
+
+    def _through_steps(self, node: RddNode, part: int, pending: Pending) -> Pending:
+        steps: tuple[Step, ...] = self._functions(node)
+        if pending.blocks is not None and not all(map(is_fusible, steps)):
+            aggregator = _reducing(steps)
+            if aggregator is not None:
+                self.trail.append((steps[0], node))
+                return self._combine_inside(node, part, pending, aggregator)
+            known = self._whole_partition(node, part, pending, steps)
+            if known is not None:
+                return known
+            rows = self._iterate(pending)
+            pending = Pending(part, rows, nested=pending.nested)
+        pending.steps.extend(steps)
+        pending.keys.append(node.functions or b"")
+        pending.nodes.extend(node.id for _ in steps)
+        pending.nested += 1
+        self.trail.extend((step, node) for step in steps)
+        return pending
+
+    def _combine_inside(
+        self, node: RddNode, part: int, pending: Pending, aggregator: Reduce | Merge
+    ) -> Pending:
+        """Reduce by key what is placed by key already."""
+        self.report.reducing = node.id
+        blocks = list(pending.blocks or ())
+        pending.blocks = blocks
+        if len(blocks) > 1 and any(isinstance(each, Columns) for each in blocks):
+            from millstream.engine.columnar import gathering, zipping  # noqa: PLC0415
+
+            if isinstance(aggregator, Reduce) and not pending.steps:
+                folded = zipping.folded(
+                    self.columnar, blocks, aggregator.merge, self.report
+                )
+                if folded is not None:
+                    return self._of_blocks([folded], part)
+            # Small ones, which alone would go by rows, go with the others.
+            pending.blocks = gathering.together(blocks)
+        combined = self._combined(pending, aggregator, node)
+        if isinstance(combined, Columns):
+            return self._of_blocks([combined], part)
+        return Pending(part, combined.items(), nested=1)
+
+    def _zipped(
+        self, node: RddNode, op: Zipped, part: int, inputs: Sequence[Pending]
+    ) -> Pending:
+        nested = max((each.nested for each in inputs), default=0) + 1
+        kernel = self._functions(node)
+        is_known = op.is_engine_function and _is_known_by_columns(kernel)
+        if not is_known or self.columnar.mode is Mode.OFF:
+            return Pending(
+                part, kernel(part, list(map(self._iterate, inputs))), nested=nested
+            )
+        blocks = list(map(self._listed, inputs))
+        made = self._zipped_by_columns(node, op, part, blocks)
+        if made is not None:
+            return self._of_blocks([made], part)
+        rows = [chain.from_iterable(map(rows_of, each)) for each in blocks]
+        return Pending(part, kernel(part, rows), nested=1)
+
+    def _zipped_by_columns(
+        self,
+        node: RddNode,
+        op: Zipped,
+        part: int,
+        inputs: list[list[Frozen | list[Any]]],
+    ) -> Frozen | None:
+        """Return what a kernel makes of its inputs, or None: the row path must do it."""
+        kernel: Join | UpdateState = self._functions(node)
+        reason = self._why_by_rows(kernel, list(chain.from_iterable(inputs)))
+        if reason:
+            self.report.note(node.id, op.name, "rows", reason)
+            return None
+        from millstream.engine.columnar import zipping  # noqa: PLC0415
+
+        return zipping.zipped(self.columnar, kernel, part, inputs, self.report, node.id)
+
+    def _why_by_rows(
+        self, kernel: Join | UpdateState, blocks: list[Frozen | list[Any]]
+    ) -> str:
+        """Return why columns aren't even tried, or an empty text."""
+        count = sum(len(e) if isinstance(e, list) else e.count for e in blocks)
+        if not self.columnar.is_worth_it(count):
+            return f"fewer than {self.columnar.rows_min} records"
+        if isinstance(kernel, UpdateState) or not self.columnar.rows_min:
+            return ""
+        if any(isinstance(each, Columns) for each in blocks):
+            return ""
+        # Making columns of objects would take longer than to join them.
+        return "the records are Python objects"
+
+    def _listed(self, pending: Pending) -> list[Frozen | list[Any]]:
+        """Return what is pending, worked out, as blocks."""
+        if pending.blocks is None:
+            return [self._to_list(pending)]
+        return list(self.columnar.blocks(pending.run, self.report))
+
+    def _read(self, partition: Any, part: int) -> Pending:
+        if isinstance(partition, FrozenRows | FrozenText | Columns):
+            return self._of_blocks([partition], part)
+        if isinstance(partition, StoredState) and self.columnar.mode is not Mode.OFF:
+            columns = partition.columns()
+            if columns is not None:
+                return self._of_blocks([columns], part)
+        text_blocks = getattr(partition, "text_blocks", None)
+        if (
+            text_blocks is None
+            or not getattr(partition, "is_text", True)
+            or self.columnar.mode is Mode.OFF
+            or self._is_taking
+        ):
+            return Pending(part, partition.read())
+        return Pending(part, blocks=map(FrozenText, text_blocks()))
+
+    def _chained(self, inputs: Sequence[Pending], part: int) -> Pending:
+        """Return the records of all inputs, one after the other."""
+        nested = max((each.nested for each in inputs), default=0) + 1
+        if inputs and all(each.blocks is not None for each in inputs):
+            blocks = chain.from_iterable(map(self._blocks_of, inputs))
+            return Pending(part, blocks=blocks, nested=nested)
+        rows = chain.from_iterable(map(self._iterate, inputs))
+        return Pending(part, rows, nested=nested)
+
+    def _blocks_of(self, pending: Pending) -> Iterator[Frozen]:
+        for made in self.columnar.pieces(pending.run, self.report):
+            if isinstance(made, Columns):
+                yield made
+                continue
+            # Steps of what is chained may fail at a record before the one that raises.
+            rows: list[Any] = []
+            try:
+                rows.extend(made)
+            except Exception:
+                yield freeze(rows)
+                raise
+            yield freeze(rows)
+
+    def _reindexed(self, pending: Pending, part: int) -> Pending:
+        if pending.index == part:
+            return pending
+        if not all(map(is_fusible, pending.steps)):
+            # Their index is the one in the union's parent.
+            rows = self._iterate(pending)
+            return Pending(part, rows, nested=pending.nested + 1)
+        pending.index = part
+        return pending
+
+    def _stored(self, op: StoredBlocks, part: int, node: RddNode) -> Frozen:
         block_id, what = op.block_ids[part], op.what
-        rows: Iterable[Any] | None = self.blocks.get(block_id)
+        block: Frozen | None = self.blocks.get_frozen(block_id)
         logged = op.logged[part] if op.logged else None
-        if rows is None and logged is not None:
-            rows = logged.read()
-        if rows is None:
+        if block is None and logged is not None:
+            read_frozen = getattr(logged, "read_frozen", None)
+            block = read_frozen() if read_frozen else freeze(list(logged.read()))
+        if block is None:
             msg = (
                 f"Could not compute split, block {block_id} of RDD {node.id} not found"
             )
             raise SparkError(msg, hint=f"{what}; nothing can compute it again")
-        return rows
+        return block
 
-    def _read_shuffle(self, node: RddNode, part: int) -> Iterable[Any]:
+    def _read_shuffle(self, node: RddNode, part: int) -> Pending:
         op = node.op
         assert isinstance(op, Shuffled), "only a shuffle has map outputs"
         buckets = self.shuffles.read(node, part)
@@ -220,19 +557,29 @@ class Task:
             raise MissingShuffleError(node)
         functions: ShuffleFunctions = self._functions(node)
         aggregator = functions.aggregator
-        pairs: Iterable[Any] = chain.from_iterable(each.thaw() for each in buckets)
+        self.report.reducing = node.id
         if aggregator is None:
-            return pairs
+            return self._of_blocks(buckets, part)
+        if isinstance(aggregator, Group):
+            grouped = self.columnar.group(buckets, self.report)
+            if grouped is not None:
+                return self._of_blocks([grouped], part)
         if isinstance(aggregator, Group) or not op.map_side:
-            return fusion.combine(pairs, (), aggregator, part).items()
+            pairs = chain.from_iterable(each.thaw() for each in buckets)
+            return Pending(part, fusion.combine(pairs, (), aggregator, part).items())
         if len(buckets) == 1:
-            return pairs  # One map task has combined every key already.
+            return self._of_blocks(
+                buckets, part
+            )  # One map task has combined every key.
         merge = (
             aggregator.merge
             if isinstance(aggregator, Reduce)
             else aggregator.merge_combiners
         )
-        return fusion.combine(pairs, (), Reduce(merge), part).items()
+        merged = self.columnar.merge(buckets, merge, node.functions or b"", self.report)
+        if isinstance(merged, Columns):
+            return self._of_blocks([merged], part)
+        return Pending(part, merged.items())
 
     def _functions(self, node: RddNode) -> Any:
         # Loaded once a task and RDD: a task has its own copies, as in PySpark, where each
@@ -246,20 +593,46 @@ class Task:
 fusion.mark_record(split_pairs, "record")
 
 
+def _under_none(record: Any) -> tuple[None, Any]:
+    return None, record
+
+
+def _with_one(record: Any) -> tuple[Any, int]:
+    return record, 1
+
+
+def _compacted(columns: Columns) -> Columns:
+    """Return the same records, holding no more than themselves in memory."""
+    from millstream.engine.columnar.compacting import compacted  # noqa: PLC0415
+
+    return Columns(compacted(columns.frame), columns.shape)
+
+
+def _reducing(steps: Sequence[Step]) -> Reduce | Merge | None:
+    """Return the aggregator of steps that are one reduction by key and no more."""
+    match steps:
+        case (Combine(Reduce() | Merge() as aggregator),):
+            return aggregator
+        case _:
+            return None
+
+
+def _is_made_whole(node: RddNode) -> bool:
+    """Say whether all of a partition is computed, however little of it is taken."""
+    op = node.op
+    return node.level is not None or (
+        isinstance(op, Zipped) and _is_known_by_columns(op.function)
+    )
+
+
+def _is_known_by_columns(kernel: Any) -> bool:
+    return isinstance(kernel, Join | UpdateState) and kernel.is_known_by_columns
+
+
 def cached_id(node: RddNode, partition: int) -> str:
     """Return the block id of a persisted partition."""
     return f"rdd-{node.id}-{partition}"
 
 
-def _reindexed(pending: Pending, part: int) -> Pending:
-    if pending.index == part:
-        return pending
-    if not all(map(fusion.is_fusible, pending.steps)):
-        # Their index is the one in the union's parent.
-        return Pending(pending.iterate(), part, nested=pending.nested + 1)
-    pending.index = part
-    return pending
-
-
-def _product(left: Pending, right: list[Any]) -> Iterator[Any]:
-    return ((a, b) for a in left.iterate() for b in right)
+def _product(left: Iterable[Any], right: list[Any]) -> Iterator[Any]:
+    return ((a, b) for a in left for b in right)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import zip_longest
-from typing import Any
+from typing import Any, ClassVar, TypeAlias
 
 from millstream.engine.base import frames
 from millstream.engine.plan.fusion import mark_record
@@ -23,19 +23,90 @@ class CoGroup:
         self, _index: int, parents: Sequence[Iterable[Any]]
     ) -> Iterable[tuple[Any, tuple[list[Any], ...]]]:
         """Return the groups, keys in order of first sight."""
-        groups: dict[Any, tuple[list[Any], ...]] = {}
-        lists = range(self.count)
-        for position, records in enumerate(parents):
-            for record in records:
-                key, value = record
-                group = groups.get(key)
-                if group is None:
-                    groups[key] = group = tuple([] for _ in lists)
-                group[position].append(value)
-        return groups.items()
+        return _grouped(parents).items()
 
 
-mark_record(CoGroup.__call__, "record")
+def _grouped(parents: Sequence[Iterable[Any]]) -> dict[Any, tuple[list[Any], ...]]:
+    groups: dict[Any, tuple[list[Any], ...]] = {}
+    lists = range(len(parents))
+    for position, records in enumerate(parents):
+        for record in records:
+            key, value = record
+            group = groups.get(key)
+            if group is None:
+                groups[key] = group = tuple([] for _ in lists)
+            group[position].append(value)
+    return groups
+
+
+mark_record(_grouped, "record")
+
+
+class JoinKind(Enum):
+    """Which keys of two parents come out, and with what."""
+
+    INNER = "join"
+    LEFT = "leftOuterJoin"
+    RIGHT = "rightOuterJoin"
+    FULL = "fullOuterJoin"
+    ONLY_LEFT = "subtractByKey"
+    """The left pairs themselves whose keys the right lacks."""
+    KEYS = "intersection"
+    """Each key of both once, with None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """The pairs of two parents by key, keys in order of first sight, left before right.
+
+    For each key come its left values in their order, each with all right ones.
+    """
+
+    kind: JoinKind
+
+    is_known_by_columns: ClassVar[bool] = True
+
+    def __call__(
+        self, _index: int, parents: Sequence[Iterable[Any]]
+    ) -> Iterable[tuple[Any, Any]]:
+        """Return the joined pairs."""
+        return _JOINED[self.kind](_grouped(parents))
+
+
+_Groups: TypeAlias = dict[Any, tuple[list[Any], ...]]
+_NONE = (None,)
+_JOINED: dict[JoinKind, Callable[[_Groups], Iterable[tuple[Any, Any]]]] = {
+    JoinKind.INNER: lambda groups: (
+        (key, (a, b))
+        for key, (left, right) in groups.items()
+        for a in left
+        for b in right
+    ),
+    JoinKind.LEFT: lambda groups: (
+        (key, (a, b))
+        for key, (left, right) in groups.items()
+        for a in left
+        for b in right or _NONE
+    ),
+    JoinKind.RIGHT: lambda groups: (
+        (key, (a, b))
+        for key, (left, right) in groups.items()
+        for a in left or _NONE
+        for b in right
+    ),
+    JoinKind.FULL: lambda groups: (
+        (key, (a, b))
+        for key, (left, right) in groups.items()
+        for a in left or _NONE
+        for b in right or _NONE
+    ),
+    JoinKind.ONLY_LEFT: lambda groups: (
+        (key, a) for key, (left, right) in groups.items() if not right for a in left
+    ),
+    JoinKind.KEYS: lambda groups: (
+        (key, None) for key, (left, right) in groups.items() if left and right
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +144,11 @@ class UpdateState:
     form: StateFunction = StateFunction.VALUES
     time: Any = None
     stage: Callable[[int, list[Any], list[Any]], None] | None = None
+
+    @property
+    def is_known_by_columns(self) -> bool:
+        """Whether there is a way by columns for this form."""
+        return self.form is StateFunction.VALUES
 
     def __call__(self, index: int, parents: Sequence[Iterable[Any]]) -> Iterable[Any]:
         """Return the new state as pairs."""

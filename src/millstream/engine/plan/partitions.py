@@ -7,6 +7,7 @@ from operator import itemgetter
 from typing import Any, TypeAlias
 
 from millstream.engine.base import frames
+from millstream.engine.plan.text import count_lines, split_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,45 @@ class FrozenRows:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return FrozenRows, (self.count, self.shared, self.pickled)
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenText:
+    """Lines of text that are bytes still: nothing was made of any line yet.
+
+    The last line may lack its end. Invalid UTF-8 is in there as it came.
+    """
+
+    data: bytes
+    known_count: int | None = None
+    """How many lines there are, if somebody has counted."""
+
+    @property
+    def count(self) -> int:
+        """How many lines there are."""
+        if self.known_count is None:
+            return count_lines(self.data)
+        return self.known_count
+
+    def thaw(self) -> list[str]:
+        """Return the lines, in a list of the caller's own."""
+        return split_lines(self.data, is_text=True)
+
+    def read(self) -> list[str]:
+        """Return the lines; the contract of a source partition."""
+        return self.thaw()
+
+    def text_blocks(self) -> Iterator[bytes]:
+        """Yield the bytes of the lines, in one block."""
+        yield self.data
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FrozenText, (self.data, self.known_count)
+
+
+def freeze_text(data: bytes) -> FrozenText:
+    """Return the lines of `data`, counted: see `plan.text`."""
+    return FrozenText(data, count_lines(data))
 
 
 def freeze(rows: Sequence[Any]) -> FrozenRows:

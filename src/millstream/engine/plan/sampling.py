@@ -20,7 +20,7 @@ class BernoulliSample:
 
     def __call__(self, index: int, rows: Iterable[Any]) -> Iterator[Any]:
         """Yield the records drawn from partition `index`."""
-        draw = Random(_mixed(self.seed, index)).random
+        draw = Random(mixed(self.seed, index)).random
         lower, upper = self.lower, self.upper
         return (row for row in rows if lower <= draw() < upper)
 
@@ -34,7 +34,7 @@ class PoissonSample:
 
     def __call__(self, index: int, rows: Iterable[Any]) -> Iterator[Any]:
         """Yield the records drawn from partition `index`."""
-        random = Random(_mixed(self.seed, index))
+        random = Random(mixed(self.seed, index))
         for row in rows:
             for _ in range(poisson(self.fraction, random)):
                 yield row
@@ -50,7 +50,7 @@ class StratifiedSample:
 
     def __call__(self, index: int, rows: Iterable[Any]) -> Iterator[Any]:
         """Yield the pairs drawn from partition `index`."""
-        random = Random(_mixed(self.seed, index))
+        random = Random(mixed(self.seed, index))
         for key, value in rows:
             fraction = self.fractions[key]
             if self.with_replacement:
@@ -88,5 +88,6 @@ def fraction_for(size: int, total: int, *, with_replacement: bool) -> float:
     return min(1.0, fraction + gamma + math.sqrt(gamma * gamma + 2 * gamma * fraction))
 
 
-def _mixed(seed: int, index: int) -> int:
+def mixed(seed: int, index: int) -> int:
+    """Return the seed of one partition's draws."""
     return (seed * 1_000_003) ^ (index * 0x9E3779B97F4A7C15)

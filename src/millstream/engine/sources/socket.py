@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from millstream.engine.base.levels import StorageLevel
 from millstream.engine.ingest.receiver import Receiver
-from millstream.engine.sources.text_lines import split_lines
+from millstream.engine.plan.text import end_of_lines
 
 _READ_BYTES = 1 << 18
 _CONNECT_S = 60.0
@@ -87,7 +87,7 @@ class TcpReceiver(Receiver[Any]):
 
 
 class SocketReceiver(TcpReceiver):
-    """Lines, stored a chunk at a time: one call, not one a line."""
+    """Lines, stored as the bytes that came: nothing is done for each line here."""
 
     def __init__(
         self,
@@ -108,23 +108,22 @@ class SocketReceiver(TcpReceiver):
             self._read_converted(connection, self.converter)
 
     def _read_lines(self, connection: socket.socket) -> None:
-        waiting: list[bytes] = []  # Parts of a line that goes on: joined once.
+        waiting: list[
+            bytes | memoryview
+        ] = []  # Parts of a line that goes on: joined once.
         try:
             while data := connection.recv(_READ_BYTES):
-                end = _after_last_end(data)
+                end = end_of_lines(data)
                 if end == 0:
                     waiting.append(data)
                     continue
-                waiting.append(data[:end])
-                self._store(b"".join(waiting))
+                waiting.append(memoryview(data)[:end])
+                self.storeText(b"".join(waiting))
                 waiting = [data[end:]] if end < len(data) else []
         finally:
             # A complete line must not be lost, nor the last one for want of its end.
             if waiting and not self.isStopped():
-                self._store(b"".join(waiting))
-
-    def _store(self, data: bytes) -> None:
-        self.storeMany(split_lines(data, is_text=True))
+                self.storeText(b"".join(waiting))
 
     def _read_converted(self, connection: socket.socket, converter: Converter) -> None:
         with connection.makefile("rb") as stream:
@@ -132,8 +131,3 @@ class SocketReceiver(TcpReceiver):
                 if self.isStopped():
                     return
                 self.storeMany([record])
-
-
-def _after_last_end(data: bytes) -> int:
-    newline = data.rfind(b"\n") + 1
-    return max(newline, data.rfind(b"\r", newline, len(data) - 1) + 1)

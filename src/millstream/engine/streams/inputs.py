@@ -184,10 +184,13 @@ class FileInput(InputOperator):
         graph: "DStreamGraph",
         monitor: "FileMonitor",
         to_rdd: Callable[[Sequence[str]], Any],
+        *,
+        reads_text: bool = False,
     ) -> None:
-        """Read what `monitor` finds, with `to_rdd(uris)`."""
+        """Read what `monitor` finds, with `to_rdd(uris)`; `reads_text` says it is lines."""
         super().__init__(graph)
         self.monitor = monitor
+        self.reads_text = reads_text
         self._to_rdd = to_rdd
         self.remember_ms = monitor.remember_ms
 

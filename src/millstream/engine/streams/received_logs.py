@@ -11,10 +11,11 @@ from importlib import import_module
 from typing import Any
 from weakref import WeakValueDictionary
 
-from millstream.engine.base import frames
 from millstream.engine.base.config import Settings
 from millstream.engine.base.errors import MillstreamError, SparkError
 from millstream.engine.base.storage import open_storage
+from millstream.engine.columnar.blocks import Frozen
+from millstream.engine.durable import frozen_bytes
 from millstream.engine.durable.log_segments import read_frame
 from millstream.engine.durable.write_ahead_log import (
     BatchedLog,
@@ -76,9 +77,12 @@ class DataLogs:
             path = path.removeprefix(f"{directory}/")
         return LogPosition(path, handle.offset, handle.length)
 
-    def block(self, stream_id: int, position: LogPosition) -> "LoggedBlock":
+    def block(
+        self, stream_id: int, position: LogPosition, record_count: int | None
+    ) -> "LoggedBlock":
         """Return the records at a place, to be read."""
-        return LoggedBlock(self._uri(stream_id), position, self._own_class)
+        uri = self._uri(stream_id)
+        return LoggedBlock(uri, position, self._own_class, record_count)
 
     @property
     def _own_class(self) -> str | None:
@@ -107,6 +111,8 @@ class LoggedBlock:
     log_uri: str
     position: LogPosition
     own_class: str | None = None
+    record_count: int | None = None
+    """How many records they are; None: that isn't known."""
 
     def read(self) -> Iterable[Any]:
         """Return the records.
@@ -114,15 +120,22 @@ class LoggedBlock:
         Raises:
             SparkError: They can't be read; the cause says why.
         """
+        return self.read_frozen().thaw()
+
+    def read_frozen(self) -> Frozen:
+        """Return the records as they are in the log: text as bytes.
+
+        Raises:
+            SparkError: They can't be read; the cause says why.
+        """
         try:
-            rows: list[Any] = frames.loads(self._payload())
+            return frozen_bytes.decode(self._payload(), self.record_count)
         except (MillstreamError, OSError) as error:
             msg = (
                 f"Could not read data from write ahead log record {self.position} of "
                 f"'{self.log_uri}': {error}"
             )
             raise SparkError(msg) from error
-        return rows
 
     def _payload(self) -> bytes:
         at = self.position

@@ -487,7 +487,7 @@ class ReceiverTracker:
         """Return where a block's records can be read when memory has lost them."""
         if block.logged is None or self._logs.data is None:
             return None
-        return self._logs.data.block(stream_id, block.logged)
+        return self._logs.data.block(stream_id, block.logged, block.record_count)
 
     def has_block(self, block: ReceivedBlock) -> bool:
         """Say whether a block's records can still be read."""

@@ -114,11 +114,14 @@ class ReducedWindowOperator(Operator):
             rdds = parent.slice(time_ms - window + step, time_ms)
             return self._keep(self._reduce(rdds)) if rdds else None
         leaving = parent.slice(time_ms - slide - window + step, time_ms - window)
-        rest = self._subtract(before, self._reduce(leaving)) if leaving else before
+        rest = self._subtract(before, self._one(leaving)) if leaving else before
         entering = parent.slice(time_ms - slide + step, time_ms)
         if not entering:
             return rest
-        return self._keep(self._reduce([rest, self._reduce(entering)]))
+        return self._keep(self._reduce([rest, self._one(entering)]))
+
+    def _one(self, rdds: list[Any]) -> Any:
+        return rdds[0] if len(rdds) == 1 else self._reduce(rdds)  # One is reduced.
 
     def _made(self, time_ms: int) -> Any:
         """Return the window of a batch if it was made, or checkpointed before a restart.

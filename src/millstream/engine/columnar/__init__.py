@@ -1,0 +1,1 @@
+"""Columns instead of rows, wherever a function's meaning allows it."""

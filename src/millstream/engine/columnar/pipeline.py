@@ -1,0 +1,368 @@
+"""Pipeline: blocks on their way through steps by columns, and the plans they follow.
+
+Plans are made once for some functions and a shape of records, and kept: a batch pays for
+none that an earlier one has made.
+"""
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import polars as pl
+
+from millstream.engine.columnar.blocks import Columns, Frozen
+from millstream.engine.columnar.grouping import (
+    Grouped,
+    Grouping,
+    grouped_values,
+    pair_shapes,
+)
+from millstream.engine.columnar.reductions import recognise
+from millstream.engine.columnar.reports import StageReport
+from millstream.engine.columnar.runs import Run
+from millstream.engine.columnar.shapes import (
+    TEXT,
+    Kind,
+    Plain,
+    Shape,
+    infer_shape,
+    to_frame,
+)
+from millstream.engine.columnar.stages import (
+    GuardFailed,
+    StagePlan,
+    height_of,
+    plan_stage,
+    projected,
+)
+from millstream.engine.columnar.text import frame_of_text
+from millstream.engine.columnar.values import Refusal
+from millstream.engine.plan.partitions import FrozenRows, FrozenText
+from millstream.engine.plan.steps import Aggregator, Reduce
+
+_log = logging.getLogger(__name__)
+
+_PLANS_MAX = 1024
+_SAMPLE_ROWS = 100
+_SUM_MAX = 2.0**62  # Below it, a sum of floats is one of ints that fits 64 bits.
+_AFTER = "a step before it takes rows"
+_BEFORE = "a step after it takes rows"
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A block that goes by rows; with `is_final` all blocks of its kind do."""
+
+    is_final: bool
+    is_rejected: Literal[True] = True
+
+
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """A block that has gone through its first steps by columns."""
+
+    query: pl.LazyFrame
+    plan: StagePlan
+    is_rejected: Literal[False] = False
+
+
+class Pipeline:
+    """Takes blocks through steps, and reduces what comes out. Thread-safe."""
+
+    def __init__(self, *, takes_rows_always: bool, is_strict: bool) -> None:
+        """With `is_strict` a slip of ours in a translation is an error, else a refusal.
+
+        Objects become columns if that saves time, or with `takes_rows_always`.
+        """
+        self._takes_rows_always = takes_rows_always
+        self._is_strict = is_strict
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[Any, Any] = OrderedDict()
+
+    # Blocks.
+
+    def lower(
+        self,
+        run: Run,
+        block: Frozen,
+        report: StageReport,
+        *,
+        is_reduced: bool,
+        is_whole: bool,
+    ) -> Lowered | Rejected:
+        """Take a block through its steps, as many of them as are known in columns.
+
+        `is_reduced` says that few records come out in the end, which makes it worth while
+        to make columns of objects; with `is_whole` all steps must be known, or none is
+        taken.
+        """
+        columns = self._columns_of(run, block, is_reduced=is_reduced)
+        if isinstance(columns, str):
+            note_rows(run, report, columns)
+            return Rejected(is_final=True)
+        plan = self.plan_of(run, columns)
+        if plan.lowered_count < (len(run.steps) if is_whole else 1):
+            self._note_refusal(run, report, plan)
+            return Rejected(is_final=True)
+        query = self._run(plan, columns)
+        if isinstance(query, GuardFailed):
+            self._note_failure(run, report, plan, query)
+            return Rejected(is_final=False)
+        return Lowered(query, plan)
+
+    def _run(self, plan: StagePlan, columns: Columns) -> pl.LazyFrame | GuardFailed:
+        try:
+            return plan.run(columns.frame)
+        except Exception as error:
+            # An operation met, before anybody looked, what a guard would have found.
+            return GuardFailed(0, _refused(error))
+
+    def columns_of(
+        self, run: Run, lowered: Lowered, report: StageReport
+    ) -> Columns | None:
+        """Return the records that came out, or None: by rows."""
+        plan = lowered.plan
+        try:
+            made = Columns(projected(lowered.query, plan.value), plan.shape)
+        except Exception as error:
+            self._note_failure(run, report, plan, GuardFailed(0, _refused(error)))
+            return None
+        self._note_columns(run, report, plan)
+        return made
+
+    def count_of(self, run: Run, lowered: Lowered, report: StageReport) -> int | None:
+        """Return how many records came out, or None: by rows."""
+        try:
+            counted = height_of(lowered.query)
+        except Exception as error:
+            failed = GuardFailed(0, _refused(error))
+            self._note_failure(run, report, lowered.plan, failed)
+            return None
+        self._note_columns(run, report, lowered.plan)
+        return counted
+
+    def _columns_of(
+        self, run: Run, block: Frozen, *, is_reduced: bool
+    ) -> Columns | str:
+        """Return a block as columns, or why that isn't worth it or possible."""
+        match block:
+            case Columns():
+                return block
+            case FrozenText(data):
+                known: StagePlan | None = self._kept.get((run.key, TEXT))
+                if known is not None and run.steps and not known.lowered_count:
+                    return known.refusal
+                return Columns(frame_of_text(data), TEXT)
+            case FrozenRows():
+                # Objects that exist already: only a reduction saves more than it costs
+                # to make columns of them.
+                if not is_reduced and not self._takes_rows_always:
+                    return "the records are Python objects"
+                return self._columns_of_rows(run, block)
+
+    def _columns_of_rows(self, run: Run, block: FrozenRows) -> Columns | str:
+        rows = block.thaw()
+        if isinstance(rows, range):
+            rows = list(rows)
+        few = rows[:_SAMPLE_ROWS]
+        guess = infer_shape(few)
+        if guess is None:
+            return "the records have no one plain type"
+        sample = to_frame(few, guess)
+        if sample is not None and run.steps:
+            plan = self.plan_of(run, Columns(sample, guess))
+            if not plan.lowered_count:
+                return plan.refusal
+        shape = guess if len(few) == len(rows) else infer_shape(rows)
+        if shape is None:
+            return "the records have no one plain type"
+        frame = to_frame(rows, shape)
+        if frame is None:
+            return "an int of more than 64 bits, or a text that isn't Unicode"
+        return Columns(frame, shape)
+
+    # Reducing.
+
+    def start(
+        self,
+        run: Run,
+        lowered: Lowered,
+        aggregator: Aggregator,
+        key: bytes,
+        report: StageReport,
+    ) -> tuple[Grouped, Grouping] | Rejected:
+        """Return the pairs of a block, ready to be reduced by key."""
+        plan = lowered.plan
+        grouping = self.kept(
+            ("combine", run.key, key, plan.given),
+            lambda: self._grouping_of(aggregator, plan.shape),
+        )
+        if isinstance(grouping, str):
+            report.note_ending("rows", grouping)
+            return Rejected(is_final=True)
+        try:
+            part = grouping.start(lowered.query, plan.value)
+        except Refusal as refused:
+            report.note_ending("rows", str(refused))
+            return Rejected(is_final=False)
+        except Exception as error:
+            self._note_failure(run, report, plan, GuardFailed(0, _refused(error)))
+            return Rejected(is_final=False)
+        self._note_columns(run, report, plan)
+        report.note_ending("columns", "")
+        return part, grouping
+
+    def finish(
+        self, grouping: Grouping, parts: Sequence[Grouped], report: StageReport
+    ) -> Columns | None:
+        """Return all parts reduced, or None: rows must do it."""
+        try:
+            return Columns(grouping.finish(parts), grouping.shape)
+        except Refusal as refused:
+            report.note_ending("rows", str(refused))
+            return None
+
+    def merged(
+        self,
+        buckets: Sequence[Columns],
+        merge: Callable[[Any, Any], Any],
+        key: bytes,
+        report: StageReport,
+    ) -> Columns | None:
+        """Return reduced pairs of several map tasks merged, or None: by rows."""
+        filled = [each for each in buckets if each.count] or buckets[:1]
+        shape = filled[0].shape
+        if any(each.shape != shape for each in filled):
+            report.note_ending("rows", "blocks of different types")
+            return None
+        grouping = self.kept(
+            ("merge", key, shape), lambda: self._grouping_of(Reduce(merge), shape)
+        )
+        if isinstance(grouping, str):
+            report.note_ending("rows", grouping)
+            return None
+        parts = [
+            Grouped(each.frame.rename(grouping.names), is_reduced=True)
+            for each in filled
+        ]
+        made = self.finish(grouping, parts, report)
+        if made is not None:
+            report.note_ending("columns", "")
+        return made
+
+    def grouped(
+        self, buckets: Sequence[Columns], report: StageReport
+    ) -> Columns | None:
+        """Return pairs with the values of a key in a list, or None: by rows."""
+        filled = [each for each in buckets if each.count] or buckets[:1]
+        shape = filled[0].shape
+        try:
+            if any(each.shape != shape for each in filled):
+                msg = "blocks of different types"
+                raise Refusal(msg)
+            made = grouped_values([each.frame for each in filled], shape)
+        except Refusal as refused:
+            report.note_ending("rows", str(refused))
+            return None
+        report.note_ending("columns", "")
+        return made
+
+    def total(self, columns: Columns) -> int | None:
+        """Return the sum of ints of 64 bits; None: by rows."""
+        if columns.shape != Plain(Kind.INT):
+            return None
+        ints = pl.col(columns.frame.columns[0])
+        total, size = columns.frame.select(
+            ints.sum().alias("total"),
+            ints.cast(pl.Float64).abs().sum().alias("size"),
+        ).row(0)
+        return int(total) if size < _SUM_MAX else None
+
+    def _grouping_of(self, aggregator: Aggregator, shape: Shape) -> Grouping | str:
+        try:
+            key, value = pair_shapes(shape)
+            made = Grouping(key, recognise(aggregator, value))
+        except Refusal as refused:
+            return str(refused)
+        except Exception as error:
+            return self._slip(error)
+        return made if made.names else "nothing varies from record to record"
+
+    # Plans.
+
+    def plan_of(self, run: Run, columns: Columns) -> StagePlan:
+        """Return the plan of a run's steps for blocks like this one."""
+        made: StagePlan = self.kept(
+            (run.key, columns.shape),
+            lambda: plan_stage(
+                run.steps, columns.shape, columns.frame, on_slip=self._slip
+            ),
+        )
+        return made
+
+    def kept(self, key: Any, make: Callable[[], Any]) -> Any:
+        """Return what was made for `key`, if what was folded in is as it was."""
+        with self._lock:
+            found = self._kept.get(key)
+            if found is not None and getattr(found, "is_current", True):
+                self._kept.move_to_end(key)
+                return found
+        made = make()
+        with self._lock:
+            self._kept[key] = made
+            if len(self._kept) > _PLANS_MAX:
+                self._kept.popitem(last=False)
+        return made
+
+    def _slip(self, error: Exception) -> str:
+        """Take an error of ours: rows can still do it, and the log tells."""
+        if self._is_strict:
+            raise error
+        _log.warning(
+            "a function couldn't be translated, and runs row by row; please report it "
+            "error=%r",
+            error,
+        )
+        return f"translating it failed: {error!r}"[:200]
+
+    # Reports.
+
+    def _note_columns(self, run: Run, report: StageReport, plan: StagePlan) -> None:
+        for position, (step, node) in enumerate(run.origins()):
+            if position < plan.lowered_count:
+                report.note(node, step.name, "columns", "")
+            else:
+                reason = plan.refusal if position == plan.lowered_count else _AFTER
+                report.note(node, step.name, "rows", reason)
+
+    def _note_refusal(self, run: Run, report: StageReport, plan: StagePlan) -> None:
+        for position, (step, node) in enumerate(run.origins()):
+            reason = _BEFORE if position < plan.lowered_count else _AFTER
+            if position == plan.lowered_count:
+                reason = plan.refusal
+            report.note(node, step.name, "rows", reason)
+
+    def _note_failure(
+        self, run: Run, report: StageReport, plan: StagePlan, failed: GuardFailed
+    ) -> None:
+        for position, (step, node) in enumerate(run.origins()):
+            reason = "its block took rows"
+            if position == failed.step:
+                reason = f"guard failed: {failed.reason}"
+            report.note(node, step.name, "rows", reason)
+        if plan.is_sampled:
+            with self._lock:  # What the data looks like has changed: look again.
+                self._kept.pop((run.key, plan.given), None)
+
+
+def _refused(error: Exception) -> str:
+    return f"Polars refused it: {error}"[:200]
+
+
+def note_rows(run: Run, report: StageReport, reason: str) -> None:
+    """Note that a block took rows, for one reason for all steps."""
+    for step, node in run.origins():
+        report.note(node, step.name, "rows", reason)
