@@ -15,10 +15,10 @@ install = if command -v uv >/dev/null 2>&1; \
 	then uv pip install -q --python $(BIN)/python --require-hashes -r $(1); \
 	else $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r $(1); fi
 
-.PHONY: help demo test bench check docs lock clean
+.PHONY: help demo test bench bench-peers check docs lock clean
 
 help:  ## Show what there is
-	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/'
 
 demo: $(VENV)/.run-ready  ## Count the words of a stream; DEMO_SECONDS=30
 	@$(BIN)/python -m millstream demo
@@ -28,6 +28,9 @@ test: $(VENV)/.dev-ready  ## Run all tests; PYTEST_ARGS="-k window"
 
 bench: $(VENV)/.dev-ready  ## Measure, as ratios; BENCH_ARGS="--list" shows what
 	@$(BIN)/python bench/run.py $(BENCH_ARGS)
+
+bench-peers: $(VENV)/.dev-ready  ## Install what `make bench` compares with, apart
+	@$(BIN)/python bench/peers.py
 
 check: $(VENV)/.dev-ready  ## Format, lint, layers, types, tests, coverage
 	@./check

@@ -25,6 +25,13 @@ class Benchmark:
     runs: int = 5
     notes: dict[str, str] = field(default_factory=dict)
     """What `measure` wants to say beside its number; filled while it runs."""
+    is_least: bool = False
+    """Whether the limit is the least that will do, not the most."""
+
+    def is_within(self, value: float) -> bool:
+        if self.limit is None:
+            return True
+        return value >= self.limit if self.is_least else value <= self.limit
 
 
 def cpu_s(work: Callable[[], object]) -> float:

@@ -4,6 +4,7 @@ python bench/run.py                 all of them
 python bench/run.py rows start      those whose names begin so
 python bench/run.py --list          what there is
 python bench/run.py --strict        exit with 1 when one is over its limit
+python bench/run.py --mb 100 col    the columnar ones on 100 MB of input, not 1 GB
 """
 
 import argparse
@@ -13,10 +14,13 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
+import report
+from data import size_mb
 from measuring import Benchmark
 
 HERE = Path(__file__).parent
@@ -41,7 +45,9 @@ def run_apart(benchmark: Benchmark, runs: int | None) -> dict[str, object]:
     command = [sys.executable, __file__, "--one", benchmark.name]
     command += ["--runs", str(runs or benchmark.runs)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
+    if done.returncode == 0:
+        sys.stderr.write(done.stderr)  # Which contenders were left out, say.
+    else:
         last = (done.stderr.strip().splitlines() or ["no output"])[-1]
         return {"name": benchmark.name, "failed": last}
     told = json.loads(done.stdout.strip().splitlines()[-1])
@@ -49,6 +55,8 @@ def run_apart(benchmark: Benchmark, runs: int | None) -> dict[str, object]:
         "name": benchmark.name,
         "unit": benchmark.unit,
         "limit": benchmark.limit,
+        "is_least": benchmark.is_least,
+        "what": benchmark.what,
         "median": median(told["numbers"]),
         "numbers": told["numbers"],
         "notes": told["notes"],
@@ -92,19 +100,28 @@ def line_of(benchmark: Benchmark, result: dict[str, object]) -> str:
     assert isinstance(numbers, list), "the child prints a list"
     value = float(median(numbers))
     limit = f"{benchmark.limit:g}" if benchmark.limit is not None else "-"
-    verdict = "" if is_within(benchmark, result) else "  OVER"
+    missed = "  UNDER" if benchmark.is_least else "  OVER"
+    verdict = "" if is_within(benchmark, result) else missed
     spread = f"{min(numbers):.3g}..{max(numbers):.3g}" if len(numbers) > 1 else ""
     return (
-        f"{benchmark.name:26} {value:8.3f} {benchmark.unit:3} limit {limit:>4}{verdict}"
+        f"{benchmark.name:26} {value:8.3f} {benchmark.unit:3} "
+        f"{'least' if benchmark.is_least else 'limit'} {limit:>4}{verdict}"
         f"  {spread}"
     )
 
 
+def show(benchmark: Benchmark, result: dict[str, object]) -> None:
+    print(line_of(benchmark, result), flush=True)
+    print(f"    {benchmark.what}")
+    notes = result.get("notes") or {}
+    assert isinstance(notes, dict), "notes have names"
+    for key, value in notes.items():
+        print(f"    {key}: {value}")
+
+
 def is_within(benchmark: Benchmark, result: dict[str, object]) -> bool:
     value = result.get("median")
-    if not isinstance(value, float | int):
-        return False
-    return benchmark.limit is None or value <= benchmark.limit
+    return isinstance(value, float | int) and benchmark.is_within(value)
 
 
 def main() -> int:
@@ -115,6 +132,7 @@ def main() -> int:
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--strict", action="store_true")
     parser.add_argument("--runs", type=int, help="runs each, instead of its own number")
+    parser.add_argument("--mb", type=int, help="size of the columnar path's input")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     known = all_benchmarks()
@@ -128,26 +146,33 @@ def main() -> int:
     ]
     if options.list:
         for each in chosen:
-            limit = "" if each.limit is None else f"at most {each.limit:g} {each.unit}"
+            most = "at least" if each.is_least else "at most"
+            limit = "" if each.limit is None else f"{most} {each.limit:g} {each.unit}"
             print(f"{each.name:26} {each.what}; {limit}")
         return 0
     facts = machine()
     for key, value in facts.items():
         print(f"{key:10} {value}")
     print()
+    if options.mb:
+        os.environ["MILLSTREAM_BENCH_MB"] = str(options.mb)
     results = []
-    for each in chosen:
-        result = run_apart(each, options.runs)
-        results.append(result)
-        print(line_of(each, result), flush=True)
-        print(f"    {each.what}")
-        notes = result.get("notes") or {}
-        assert isinstance(notes, dict), "notes have names"
-        for key, value in notes.items():
-            print(f"    {key}: {value}")
+    with tempfile.TemporaryDirectory() as rounds:
+        # Contests are run once for all the benchmarks that ask for their rounds.
+        os.environ["MILLSTREAM_BENCH_ROUNDS"] = rounds
+        for each in chosen:
+            result = run_apart(each, options.runs)
+            results.append(result)
+            show(each, result)
+        contests = {
+            file.stem: json.loads(file.read_text("utf-8"))
+            for file in sorted(Path(rounds).glob("*.json"))
+        }
     written = HERE / "results" / f"{facts['date'].replace(':', '')}.json"
     written.parent.mkdir(exist_ok=True)
-    written.write_text(json.dumps({"machine": facts, "results": results}, indent=1))
+    told = {"machine": facts, "mb": size_mb(), "results": results, "contests": contests}
+    written.write_text(json.dumps(told, indent=1))
+    report.write_if_whole(told)
     within = sum(map(is_within, chosen, results))
     print(f"\n{within} of {len(chosen)} within their limits; {written} has it all")
     return 1 if options.strict and within < len(chosen) else 0
