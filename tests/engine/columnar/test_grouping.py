@@ -79,6 +79,11 @@ def test_reduced_as_a_dict_does(key: str, value: str, data: st.DataObject) -> No
         found = reduced(blocks, merge)  # type: ignore[arg-type]
     except AttributeError:
         return  # An int of more than 64 bits has no frame.
+    except OverflowRefusal:
+        # A sum that begins with -0.0 may be one.
+        assert value == "floats"
+        assert any(repr(x) == "-0.0" for block in blocks for _, x in block)
+        return
 
     assert repr(found) == repr(expected(blocks, merge))  # type: ignore[arg-type]
 

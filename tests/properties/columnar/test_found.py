@@ -21,6 +21,12 @@ def program(sc):
     rdd = sc.parallelize([-0.0, 0.0, 1.5], 1)
     return rdd.map(lambda x: (x + 0, 0.0 + x, 0 + x, x - 0.0)).collect()
 """,
+    "zero that is chosen in all records is added as a zero": """\
+def program(sc):
+    rdd = sc.parallelize([-0.0, 0.0, 1.5], 1)
+    zero = rdd.map(lambda x: (x, 0 if x < 9 else 1))
+    return zero.map(lambda p: (p[0] + p[1], p[1] + p[0], p[0] - p[1])).collect()
+""",
     "zero taken from zero isn't minus zero": """\
 def program(sc):
     rdd = sc.parallelize([-0.0, 0.0, 1.5], 1)

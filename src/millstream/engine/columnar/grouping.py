@@ -13,7 +13,7 @@ from millstream.engine.columnar import shapes
 from millstream.engine.columnar.blocks import Columns, is_hashable
 from millstream.engine.columnar.reductions import Operator, Reduction, as_columns
 from millstream.engine.columnar.shapes import Kind, ListOf, Plain, Shape, TupleOf
-from millstream.engine.columnar.stages import height_of
+from millstream.engine.columnar.stages import collected, height_of
 from millstream.engine.columnar.values import (
     Refusal,
     Tuple,
@@ -161,7 +161,7 @@ def _halves(pair: Value) -> tuple[Value, Value]:
 
 
 def _with_height(query: pl.LazyFrame, exprs: Sequence[pl.Expr]) -> pl.DataFrame:
-    frame = query.select(exprs).collect(engine="streaming")
+    frame = collected(query.select(exprs))
     if all(not each.meta.root_names() for each in exprs):
         height = height_of(query)
         frame = pl.concat([frame] * height) if height else frame.clear()
@@ -178,8 +178,10 @@ def _aggregation(
     is_float = plain.kind is Kind.FLOAT
     match operator:
         case Operator.SUM if is_float:
-            # Added up one by one; `sum` adds in another order, with other last bits.
-            return column.cum_sum().last(), []
+            # Added up one by one; `sum` adds in another order, with other last bits. It
+            # begins with 0.0, which makes 0.0 of a sum of nothing but -0.0.
+            total, first = column.cum_sum().last(), column.first()
+            return total, [(total != 0) | (first != 0) | (1 / first > 0)]
         case Operator.SUM:
             return column.sum(), [
                 column.cast(pl.Float64).abs().sum() < _INT_SAFE,
@@ -230,19 +232,14 @@ def _grouped(
     query: pl.LazyFrame, keys: Sequence[str], aggregations: Sequence[pl.Expr]
 ) -> pl.DataFrame:
     if not keys:
-        frame = query.select(
+        whole = query.select(
             *[each.alias(each.meta.output_name()) for each in aggregations],
             pl.len().alias(_ORDER),
             pl.first().count().alias("present"),  # As in `height_of`.
-        ).collect(engine="streaming")
-        return frame.filter(pl.col(_ORDER) > 0)
-    return (
-        query.with_row_index(_ORDER)
-        .group_by(keys)
-        .agg(*aggregations, pl.col(_ORDER).min())
-        .sort(_ORDER)
-        .collect(engine="streaming")
-    )
+        )
+        return collected(whole).filter(pl.col(_ORDER) > 0)
+    grouped = query.with_row_index(_ORDER).group_by(keys)
+    return collected(grouped.agg(*aggregations, pl.col(_ORDER).min()).sort(_ORDER))
 
 
 def _check(frame: pl.DataFrame, names: Sequence[str]) -> None:
@@ -306,7 +303,7 @@ def grouped_values(frames: Sequence[pl.DataFrame], shape: Shape) -> Columns:
             *[pl.col(each.meta.output_name()).implode() for each in columns],
             pl.len().alias(_ORDER),
         ).filter(pl.col(_ORDER) > 0)
-    frame = grouped.collect(engine="in-memory")
+    frame = collected(grouped, "in-memory")
     _check(frame, [each.meta.output_name() for each in checks])
     made = TupleOf((key, ListOf(items)))
     frame = frame.select(*names[:width], *[e.meta.output_name() for e in columns])

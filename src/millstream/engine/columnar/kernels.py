@@ -25,7 +25,16 @@ def corrected(
     `function` takes the values of `inputs`, none of which is None: where one is, the
     result is null. Where it raises, or its result is too large for the type of `native`,
     the block takes the row path, for this reason.
+
+    A hopeful translation asks nobody, and guards against odd records: most blocks have
+    none, and to look at each costs a call of Python for every few thousand.
     """
+    if t.is_hopeful:
+        column = t.let(native)
+        t.guard(odd, reason, is_hope=True)
+        if not odd.meta.eq(column.is_null()):
+            t.guard(column.is_null(), reason, is_hope=True)
+        return column
     return checked(t, corrected_unchecked(native, odd, inputs, function), reason)
 
 

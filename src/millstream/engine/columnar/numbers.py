@@ -1,6 +1,7 @@
 """Numbers: Python's arithmetic in columns, where ints never overflow and zero raises."""
 
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -80,9 +81,13 @@ def _add(t: Translation, a: Scalar, b: Scalar, right: Value) -> Scalar:
             if _is_zero(mine):
                 # Polars leaves 0.0 out of a sum, but -0.0 + 0.0 is 0.0.
                 return Scalar(Kind.FLOAT, _without_sign_of_zero(other, other))
-        return Scalar(Kind.FLOAT, x + y)
-    if _is_int_zero(a) or _is_int_zero(b):
-        return b if _is_int_zero(a) else a
+        if _is_full(x) and _is_full(y):
+            return Scalar(Kind.FLOAT, x + y)
+        x, y = t.once(x), t.once(y)
+        is_minus = _is_minus_zero(x) & _is_minus_zero(y)
+        return Scalar(Kind.FLOAT, _of_zeros(x, y, is_minus).otherwise(x + y))
+    if _is_zero(a) or _is_zero(b):
+        return b if _is_zero(a) else a
     constant = _constant_int(right)
     if constant is not None:
         _guard_shift(t, a.expr, constant)
@@ -90,10 +95,6 @@ def _add(t: Translation, a: Scalar, b: Scalar, right: Value) -> Scalar:
     total = t.let(a.expr + b.expr)
     t.guard(((a.expr ^ total) & (b.expr ^ total)) < 0, _OVERFLOW)
     return Scalar(Kind.INT, total)
-
-
-def _is_int_zero(scalar: Scalar) -> bool:
-    return scalar.expr.meta.is_literal() and pl.select(scalar.expr).item() == 0
 
 
 def _guard_shift(t: Translation, expr: pl.Expr, constant: int) -> None:
@@ -109,7 +110,11 @@ def _subtract(t: Translation, a: Scalar, b: Scalar, right: Value) -> Scalar:
         if _is_zero(a):
             # Polars makes -y of 0.0 - y, but 0.0 - 0.0 is 0.0.
             return Scalar(Kind.FLOAT, _without_sign_of_zero(y, -y))
-        return Scalar(Kind.FLOAT, x - y)
+        if _is_full(x) and _is_full(y):
+            return Scalar(Kind.FLOAT, x - y)
+        x, y = t.once(x), t.once(y)
+        is_minus = _is_minus_zero(x) & ~_is_minus_zero(y)
+        return Scalar(Kind.FLOAT, _of_zeros(x, y, is_minus).otherwise(x - y))
     constant = _constant_int(right)
     if constant is not None and constant != _INT_MIN:
         _guard_shift(t, a.expr, -constant)
@@ -139,7 +144,38 @@ def _divide(t: Translation, a: Scalar, b: Scalar, _right: Value) -> Scalar:
 
 
 def _is_zero(a: Scalar) -> bool:
-    return any(a.expr.meta.eq(zero) for zero in _ZEROS)
+    # What is made of constants alone the optimizer works out, before it drops a 0.0.
+    return not a.expr.meta.root_names() and pl.select(a.expr).item() == 0
+
+
+_COLUMN = re.compile(r"[abc]\d+")
+
+
+def _is_full(expr: pl.Expr) -> bool:
+    """Say whether a column surely has a value a record.
+
+    What is the same in all records may be a single value, and to add that Polars takes
+    another way, on which a zero changes nothing: not even the sign of a zero.
+    """
+    names = expr.meta.root_names()
+    text = str(expr)
+    return (
+        bool(names)
+        and all(_COLUMN.fullmatch(name) for name in names)
+        and "when(" not in text
+        and "udf" not in text
+    )
+
+
+def _is_minus_zero(x: pl.Expr) -> pl.Expr:
+    """Say of a zero whether it is minus zero."""
+    return 1 / x < 0
+
+
+def _of_zeros(x: pl.Expr, y: pl.Expr, is_minus: pl.Expr) -> Any:
+    """Return the case of two zeros of a sum: minus zero if it `is_minus`, as `x` is then."""
+    zero = pl.when(is_minus).then(x).otherwise(0.0)
+    return pl.when((x == 0) & (y == 0)).then(zero)
 
 
 def _without_sign_of_zero(tested: pl.Expr, result: pl.Expr) -> pl.Expr:
@@ -199,11 +235,6 @@ def _bits(t: Translation, name: str, left: Value, right: Value) -> Scalar:
     return Scalar(Kind.INT, operators[name](a.expr, b.expr))
 
 
-_ZEROS = (
-    pl.lit(0.0, dtype=pl.Float64),
-    pl.lit(0, dtype=pl.Int64),
-    pl.lit(False, dtype=pl.Boolean).cast(pl.Int64),
-)
 _OVERFLOW = "an int of more than 64 bits"
 _ZERO = "a division by zero"
 _Operation = Callable[[Translation, Scalar, Scalar, Value], Scalar]

@@ -108,6 +108,9 @@ class Pipeline:
             self._note_refusal(run, report, plan)
             return Rejected(is_final=True)
         query = self._run(plan, columns)
+        if isinstance(query, GuardFailed) and query.is_hope:
+            plan = self._careful_plan_of(run, columns)
+            query = self._run(plan, columns)
         if isinstance(query, GuardFailed):
             self._note_failure(run, report, plan, query)
             return Rejected(is_final=False)
@@ -298,9 +301,20 @@ class Pipeline:
         made: StagePlan = self.kept(
             (run.key, columns.shape),
             lambda: plan_stage(
-                run.steps, columns.shape, columns.frame, on_slip=self._slip
+                run.steps,
+                columns.shape,
+                columns.frame,
+                on_slip=self._slip,
+                is_hopeful=True,
             ),
         )
+        return made
+
+    def _careful_plan_of(self, run: Run, columns: Columns) -> StagePlan:
+        """Return a plan for blocks with odd records, and keep it: more will come."""
+        made = plan_stage(run.steps, columns.shape, columns.frame, on_slip=self._slip)
+        with self._lock:
+            self._kept[run.key, columns.shape] = made
         return made
 
     def kept(self, key: Any, make: Callable[[], Any]) -> Any:

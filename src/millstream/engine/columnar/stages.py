@@ -7,7 +7,7 @@ given back, with the reason.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, assert_never
+from typing import Any, Literal, TypeAlias, assert_never
 
 import polars as pl
 
@@ -88,6 +88,8 @@ class GuardFailed:
 
     step: int
     reason: str
+    is_hope: bool = False
+    """Whether a careful plan would have done without that guard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +136,8 @@ def _run(
                 query = query.explode(columns, empty_as_null=False)
             case Check(guards, needed):
                 found = _checked(query, guards, needed)
-                if isinstance(found, str):
-                    return GuardFailed(step, found)
+                if isinstance(found, Guard):
+                    return GuardFailed(step, found.reason, found.is_hope)
                 query = found
             case _:
                 assert_never(operation)
@@ -144,30 +146,25 @@ def _run(
 
 def _checked(
     query: pl.LazyFrame, guards: Sequence[Guard], needed: Sequence[str]
-) -> pl.LazyFrame | str:
+) -> pl.LazyFrame | Guard:
     bad = guards[0].bad.fill_null(True)
     for guard in guards[1:]:
         bad = bad | guard.bad.fill_null(True)
-    frame = (
-        query.with_columns(bad.alias("bad"))
-        .select(*needed, "bad")
-        .collect(engine="streaming")
-    )
+    frame = collected(query.with_columns(bad.alias("bad")).select(*needed, "bad"))
     if frame["bad"].any():
-        return _reason(query, guards)
+        return _culprit(query, guards)
     return frame.drop("bad").lazy() if needed else frame.lazy()
 
 
-def _reason(query: pl.LazyFrame, guards: Sequence[Guard]) -> str:
+def _culprit(query: pl.LazyFrame, guards: Sequence[Guard]) -> Guard:
+    """Return a guard that failed: a hope first, for without it the block may do."""
     each = [
         guard.bad.fill_null(True).any().alias(str(position))
         for position, guard in enumerate(guards)
     ]
-    failed = query.select(each).collect(engine="streaming").row(0)
-    return next(
-        (g.reason for g, is_bad in zip(guards, failed, strict=True) if is_bad),
-        guards[0].reason,
-    )
+    answers = query.select(each).collect(engine="streaming").row(0)
+    failed = [g for g, is_bad in zip(guards, answers, strict=True) if is_bad]
+    return next((g for g in failed if g.is_hope), failed[0] if failed else guards[0])
 
 
 def plan_stage(
@@ -175,13 +172,15 @@ def plan_stage(
     shape: Shape,
     sample: pl.DataFrame | None = None,
     on_slip: Callable[[Exception], str] | None = None,
+    *,
+    is_hopeful: bool = False,
 ) -> StagePlan:
     """Return the plan of steps for records of a shape.
 
-    `sample` is a block of such records, for what depends on the data. `on_slip` takes an
+    A hopeful one is faster, and has guards that a careful one does without. `sample` is a block of such records, for what depends on the data. `on_slip` takes an
     error of ours in a translation, and returns the reason to give for the refusal.
     """
-    planner = _Planner(sample)
+    planner = _Planner(sample, is_hopeful)
     names = shapes.column_names(shapes.column_count(shape))
     value = value_of(shape, iter([pl.col(name) for name in names]))
     refusal = ""
@@ -246,6 +245,7 @@ def _with_needed(
 @dataclass(slots=True)
 class _Planner:
     sample: pl.DataFrame | None
+    is_hopeful: bool
     operations: list[tuple[int, Operation]] = field(default_factory=list)
     dependencies: list[Dependency] = field(default_factory=list)
     is_sampled: bool = False
@@ -254,7 +254,9 @@ class _Planner:
     def _translation(self) -> Translation:
         self._count += 1
         return Translation(
-            None if self.sample is None else self._sampled, f"s{self._count}_"
+            None if self.sample is None else self._sampled,
+            f"s{self._count}_",
+            is_hopeful=self.is_hopeful,
         )
 
     def _sampled(self, lets: Sequence[tuple[str, pl.Expr]], expr: pl.Expr) -> list[Any]:
@@ -403,11 +405,15 @@ def projected(query: pl.LazyFrame, value: Value) -> pl.DataFrame:
     return collected(query.select(columns))
 
 
-def collected(query: pl.LazyFrame) -> pl.DataFrame:
+def collected(
+    query: pl.LazyFrame, engine: Literal["streaming", "in-memory"] = "streaming"
+) -> pl.DataFrame:
     """Return a query's frame. The streaming engine works in pieces that fit a cache."""
-    made = query.collect(engine="streaming")
+    made = query.collect(engine=engine)
     assert isinstance(made, pl.DataFrame), "it isn't run in the background"
-    return made
+    # A column that is the same in all records may be kept as one value, which takes other
+    # ways in Polars (see `numbers`); as series all are whole.
+    return pl.DataFrame(made.get_columns())
 
 
 def height_of(query: pl.LazyFrame) -> int:

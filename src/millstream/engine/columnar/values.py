@@ -143,6 +143,8 @@ class Guard:
 
     bad: pl.Expr
     reason: str
+    is_hope: bool = False
+    """Whether a careful translation of the same function would do without it."""
 
 
 @dataclass(slots=True)
@@ -157,6 +159,8 @@ class Translation:
     prefix: str = "t"
     is_inlining: bool = False
     """Whether what is let stands where it is used: to compare expressions."""
+    is_hopeful: bool = False
+    """Whether it is hoped that no record is odd: odd ones are guards, not corrected."""
     lets: list[tuple[str, pl.Expr]] = field(default_factory=list)
     guards: list[Guard] = field(default_factory=list)
     _condition: pl.Expr | None = None
@@ -181,7 +185,7 @@ class Translation:
             return expr
         return self.let(expr)
 
-    def guard(self, bad: pl.Expr, reason: str) -> None:
+    def guard(self, bad: pl.Expr, reason: str, *, is_hope: bool = False) -> None:
         """Send the block to the row path if `bad` is true, or null, of any record.
 
         Inside `when` only records count for which its condition holds. `reason` says in
@@ -192,7 +196,7 @@ class Translation:
         if self._condition is not None:
             # Where the condition doesn't hold, what `bad` says is of no interest.
             bad = pl.when(self._condition).then(bad.fill_null(True)).otherwise(False)
-        self.guards.append(Guard(bad, reason))
+        self.guards.append(Guard(bad, reason, is_hope))
 
     @contextmanager
     def when(self, condition: pl.Expr) -> Iterator[None]:
