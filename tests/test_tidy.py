@@ -53,6 +53,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "jobs/checkpoints.py": "test_rdd.py",
     "jobs/driver.py": "test_rdd.py",
     "jobs/failures.py": "test_rdd.py",
+    "jobs/pending.py": "test_rdd.py",
     "jobs/runner.py": "test_rdd.py",
     "jobs/shuffles.py": "test_rdd.py",
     "jobs/tasks.py": "test_rdd.py",

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from millstream.engine.columnar import execution
 from millstream.engine.columnar.blocks import Columns, Frozen, rows_of
 from millstream.engine.columnar.execution import Columnar, DifferenceError, Mode, verify
 from millstream.engine.columnar.reports import StageReport
@@ -44,6 +45,28 @@ def test_text_goes_by_columns() -> None:
     assert isinstance(made, Columns)
     assert made.thaw() == [("a", 2), ("b", 2), ("c", 1)]
     assert ways(report) == ["columns", "columns"]
+
+
+@pytest.mark.parametrize("merge", [operator.add, lambda a, b: b - a])
+def test_blocks_of_text_are_reduced_together(
+    merge: Callable[[Any, Any], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many as are few bytes, by columns or by rows; in their order."""
+    monkeypatch.setattr(execution, "_TOGETHER_BYTES", 12)
+    lines = [f"{n % 3} {n}\n".encode() for n in range(9)]
+    blocks: list[Frozen] = [FrozenText(line) for line in lines]
+    steps: list[Step] = [
+        Map(lambda line: line.split(" ")),
+        Map(lambda f: (f[0], int(f[1]))),
+    ]
+    rows = [line.decode().strip() for line in lines]
+    report = StageReport()
+    made = always(Mode.VERIFY).combine(run(blocks, steps), Reduce(merge), b"", report)
+
+    assert dict(made.thaw() if isinstance(made, Columns) else made) == dict(
+        fusion.combine(rows, steps, Reduce(merge), 0)
+    )
+    assert always().count(run(blocks, steps), report) == 9
 
 
 @pytest.mark.parametrize("bad", [0, 1, 2])

@@ -1,5 +1,6 @@
 """Tests of engine/columnar/joins.py."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -55,6 +56,29 @@ def test_columns_join_as_rows_do(data: st.DataObject, kind: JoinKind, key: str) 
         return
 
     assert list(map(repr, found)) == list(map(repr, by_rows(kind, *sides)))
+
+
+@given(
+    st.sampled_from(JoinKind),
+    st.dictionaries(KEYS["int"], VALUES["int"], min_size=1),
+    st.lists(st.tuples(KEYS["int"], VALUES["int"]), min_size=1),
+    st.booleans(),
+)
+def test_keys_that_are_known_to_differ(
+    kind: JoinKind, left: dict[int, int], pairs: list[tuple[int, int]], is_both: bool
+) -> None:
+    """Of such sides the same comes out, and what is called keyed has each key once."""
+    right = list(dict(pairs).items()) if is_both else pairs
+    a, b = gathered([list(left.items())]), gathered([right])
+    assert a is not None
+    assert b is not None
+    made = join(kind, replace(a, is_keyed=True), replace(b, is_keyed=is_both))
+    found = [] if made is None else made.thaw()
+
+    assert found == by_rows(kind, list(left.items()), right)
+    if made is not None and made.is_keyed:
+        keys = [each[0] if isinstance(each, tuple) else each for each in found]
+        assert len(set(keys)) == len(keys)
 
 
 @pytest.mark.parametrize("kind", JoinKind)

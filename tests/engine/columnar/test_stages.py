@@ -1,6 +1,8 @@
 """Stages: several steps are one query, and guards are looked at in their place."""
 
+import sys
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -140,6 +142,19 @@ def test_a_plan_knows_when_its_constants_have_changed(
 
     assert plan.is_current
     monkeypatch.setitem(by_rate.__globals__, "RATE", 3)
+    assert not plan.is_current
+
+
+def test_a_plan_knows_when_its_function_is_another_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A function that travels by its name is whatever has that name then."""
+    monkeypatch.setitem(sys.modules, by_rate.__module__, home := ModuleType("home"))
+    vars(home).update(by_rate.__globals__)
+    plan = plan_stage((Map(lambda x: by_rate(x)),), Plain(Kind.INT))
+
+    assert plan.is_current
+    vars(home)["by_rate"] = lambda x: x
     assert not plan.is_current
 
 

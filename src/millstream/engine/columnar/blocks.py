@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, TypeAlias
 
 from millstream.engine.columnar.shapes import Fixed, Plain, Shape, TupleOf, to_rows
@@ -14,6 +15,8 @@ class Columns:
 
     frame: Any
     shape: Shape
+    is_keyed: bool = False
+    """Whether no two records are pairs of one key, as far as is known."""
 
     @property
     def count(self) -> int:
@@ -29,10 +32,28 @@ class Columns:
         return self.thaw()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Columns, (self.frame, self.shape)
+        return Columns, (self.frame, self.shape, self.is_keyed)
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """Blocks of text, one behind the other, that are taken through a stage as one."""
+
+    blocks: tuple[FrozenText, ...]
+
+    @property
+    def count(self) -> int:
+        """How many lines there are."""
+        return sum(each.count for each in self.blocks)
+
+    def thaw(self) -> Iterator[str]:
+        """Return the lines, made into objects a block at a time."""
+        return chain.from_iterable(each.thaw() for each in self.blocks)
 
 
 Frozen: TypeAlias = FrozenRows | FrozenText | Columns
+Taken: TypeAlias = Frozen | Texts
+"""What goes through a stage at a time."""
 
 
 def rows_of(block: Frozen | Iterable[Any]) -> Iterable[Any]:

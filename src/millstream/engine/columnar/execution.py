@@ -12,7 +12,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from millstream.engine.base.errors import InternalError
-from millstream.engine.columnar.blocks import Columns, Frozen, joined
+from millstream.engine.columnar.blocks import Columns, Frozen, Taken, Texts, joined
 from millstream.engine.columnar.reports import StageReport
 from millstream.engine.columnar.runs import Run
 from millstream.engine.plan import fusion
@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from millstream.engine.columnar.grouping import Grouped, Grouping
     from millstream.engine.columnar.pipeline import Lowered, Pipeline, Rejected
 
+_TakenT = TypeVar("_TakenT", bound=Taken)
 _RowsT = TypeVar("_RowsT", list[Any], Iterator[Any])
 
 # Measured with word counts: below, starting a query costs more than it saves.
 ROWS_MIN = 2000
 _LINE_BYTES = 64
 _PARTS_ROWS_MAX = 2_000_000
+_TOGETHER_BYTES = 34 << 20
 
 
 class Mode(Enum):
@@ -89,7 +91,7 @@ class Columnar:
 
     def count(self, run: Run, report: StageReport) -> int:
         """Return how many records come out."""
-        blocks = self._seen(run, run.blocks)
+        blocks = self._seen(run, _together(run.blocks))
         return sum(self._count(run, block, report) for block in blocks)
 
     def combine(
@@ -103,7 +105,7 @@ class Columnar:
             run.blocks = list(run.blocks)
         parts: list[Any] = []
         grouping: Grouping | None = None
-        blocks = self._seen(run, run.blocks)
+        blocks = self._seen(run, _together(run.blocks))
         for block in blocks:
             made = self._start(run, block, aggregator, key, report)
             if isinstance(made, tuple) and (
@@ -187,7 +189,7 @@ class Columnar:
         """Say whether so many records may go by columns at all."""
         return self.mode is not Mode.OFF and count >= max(1, self.rows_min)
 
-    def _seen(self, run: Run, blocks: Iterable[Frozen]) -> Iterator[Frozen]:
+    def _seen(self, run: Run, blocks: Iterable[_TakenT]) -> Iterator[_TakenT]:
         """Yield blocks; after a large one, small ones go by columns as it does.
 
         The rest of a file, say: it is cheaper than to put rows and columns together.
@@ -196,10 +198,11 @@ class Columnar:
             run.is_large = run.is_large or self._is_block_worth_it(block)
             yield block
 
-    def _is_block_worth_it(self, block: Frozen) -> bool:
-        if isinstance(block, FrozenText):
+    def _is_block_worth_it(self, block: Taken) -> bool:
+        if isinstance(block, FrozenText | Texts):
             # By its length: the lines are only counted where somebody asks for it.
-            length = len(block.data)
+            texts = block.blocks if isinstance(block, Texts) else (block,)
+            length = sum(len(each.data) for each in texts)
             return self.mode is not Mode.OFF and length >= self.rows_min * _LINE_BYTES
         return self.is_worth_it(block.count)
 
@@ -237,7 +240,7 @@ class Columnar:
         left = run.steps[count:]
         return by_rows(made.thaw(), left, run.index) if left else made
 
-    def _count(self, run: Run, block: Frozen, report: StageReport) -> int:
+    def _count(self, run: Run, block: Taken, report: StageReport) -> int:
         if not run.steps:
             return block.count
         lowered = self._lower(run, block, report, is_reduced=True, is_whole=True)
@@ -254,7 +257,7 @@ class Columnar:
     def _start(
         self,
         run: Run,
-        block: Frozen,
+        block: Taken,
         aggregator: Reduce | Merge,
         key: bytes,
         report: StageReport,
@@ -270,7 +273,7 @@ class Columnar:
     def _lower(
         self,
         run: Run,
-        block: Frozen,
+        block: Taken,
         report: StageReport,
         *,
         is_reduced: bool,
@@ -351,7 +354,33 @@ class _Created:
         return key, self.create(value)
 
 
-def _rows(blocks: Iterable[Frozen]) -> Iterator[Any]:
+def _together(blocks: Iterable[Frozen]) -> Iterator[Taken]:
+    """Yield blocks, those of text several at a time where there are many.
+
+    What a block is reduced to has to be reduced again with the others: the fewer the
+    better. Where records come out they stay apart, for what is made of them takes memory.
+    """
+    held: list[FrozenText] = []
+    size = 0
+    for block in blocks:
+        is_text = isinstance(block, FrozenText)
+        if held and not (is_text and size + len(block.data) <= _TOGETHER_BYTES):  # type: ignore[union-attr]
+            yield _as_one(held)
+            held, size = [], 0
+        if isinstance(block, FrozenText):
+            held.append(block)
+            size += len(block.data)
+        else:
+            yield block
+    if held:
+        yield _as_one(held)
+
+
+def _as_one(texts: list[FrozenText]) -> Taken:
+    return texts[0] if len(texts) == 1 else Texts(tuple(texts))
+
+
+def _rows(blocks: Iterable[Taken]) -> Iterator[Any]:
     return chain.from_iterable(block.thaw() for block in blocks)
 
 

@@ -5,6 +5,7 @@ only values that meet another one are computed.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import polars as pl
 
@@ -13,7 +14,7 @@ from millstream.engine.columnar.blocks import Columns
 from millstream.engine.columnar.calling import Caller, OfPair
 from millstream.engine.columnar.compacting import compacted, compacted_at_times
 from millstream.engine.columnar.gathering import alike, spread
-from millstream.engine.columnar.joins import Side, side_of, values_of
+from millstream.engine.columnar.joins import Side, has_each_key_once, side_of, values_of
 from millstream.engine.columnar.shapes import TupleOf
 from millstream.engine.columnar.values import Refusal
 
@@ -36,17 +37,16 @@ def folded(blocks: Sequence[Columns], caller: Caller) -> Columns:
     shape = parts[0].shape
     for each in parts[1:]:
         shape = alike(shape, each.shape)
-    sides = [side_of(Columns(each.frame, shape), "v") for each in parts]
-    for side in sides:
-        if side.frame.select(side.keys).n_unique() < side.frame.height:
-            msg = "a key that comes twice"
-            raise Refusal(msg)
+    sides = [side_of(replace(each, shape=shape), "v") for each in parts]
+    if not all(map(has_each_key_once, sides)):
+        msg = "a key that comes twice"
+        raise Refusal(msg)
     whole = sides[0]
     for side in sides[1:]:
         whole = _merged(whole, side, caller)
     names = shapes.column_names(whole.frame.width)
     frame = whole.frame.rename(dict(zip(whole.frame.columns, names, strict=True)))
-    return Columns(compacted_at_times(frame), shape)
+    return Columns(compacted_at_times(frame), shape, is_keyed=True)
 
 
 def _merged(whole: Side, other: Side, caller: Caller) -> Side:
@@ -66,7 +66,7 @@ def _merged(whole: Side, other: Side, caller: Caller) -> Side:
         at = pl.int_range(pl.len(), dtype=pl.get_index_type())
         alone = other.frame.filter(~at.is_in(met[_ORDER].implode()))
         frame = pl.concat([frame, compacted(alone)])
-    return Side(frame, whole.key, whole.value, whole.prefix)
+    return replace(whole, frame=frame)
 
 
 def _merged_values(

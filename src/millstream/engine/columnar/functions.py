@@ -11,7 +11,7 @@ import hashlib
 import inspect
 import linecache
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
@@ -30,7 +30,7 @@ _WHEREABOUTS = 0xFFF_0000 | inspect.CO_NESTED
 class Dependency:
     """A name of a module that was folded in, and what it stood for then."""
 
-    names: dict[str, Any]
+    names: Mapping[str, Any]
     name: str
     value: Any
 
@@ -189,6 +189,20 @@ def name_of(function: Any) -> str:
             return f"the lambda in line {function.__code__.co_firstlineno}"
         return f"`{function.__name__}`"
     return f"`{getattr(function, '__qualname__', type(function).__name__)}`"
+
+
+def note_home(function: FunctionType, on_fold: Callable[[Dependency], None]) -> None:
+    """Note where a function that travels by its name is found.
+
+    Another one may have that name by the time of a later job.
+    """
+    owner: Any = sys.modules.get(function.__module__ or "")
+    *path, name = function.__qualname__.split(".")
+    for part in path:
+        owner = getattr(owner, part, None)
+    names = getattr(owner, "__dict__", {})
+    if names.get(name) is function:
+        on_fold(Dependency(names, name, function))
 
 
 @dataclass(frozen=True, slots=True)

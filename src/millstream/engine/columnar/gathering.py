@@ -1,6 +1,7 @@
 """Gathering: several blocks of records as one frame, whatever each of them is."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -36,8 +37,9 @@ def gathered(blocks: Sequence[Frozen | list[Any]]) -> Columns | None:
     shape = parts[0].shape
     for each in parts[1:]:
         shape = alike(shape, each.shape)
-    frames = [each.frame for each in parts]
-    return Columns(frames[0] if len(frames) == 1 else pl.concat(frames), shape)
+    if len(parts) == 1:
+        return parts[0]
+    return Columns(pl.concat([each.frame for each in parts]), shape)
 
 
 def together(blocks: list[Frozen]) -> list[Frozen]:
@@ -113,7 +115,7 @@ def spread(columns: Columns) -> Columns:
         expr.alias(f"new_{name}") for expr, name in zip(exprs, new, strict=True)
     )
     frame = made.select(pl.col(f"new_{name}").alias(name) for name in new)
-    return Columns(frame, shape)
+    return replace(columns, frame=frame, shape=shape)
 
 
 def _has_fixed(shape: Shape) -> bool:

@@ -308,4 +308,4 @@ def grouped_values(frames: Sequence[pl.DataFrame], shape: Shape) -> Columns:
     made = TupleOf((key, ListOf(items)))
     frame = frame.select(*names[:width], *[e.meta.output_name() for e in columns])
     frame.columns = shapes.column_names(frame.width)
-    return Columns(frame, made)
+    return Columns(frame, made, is_keyed=True)

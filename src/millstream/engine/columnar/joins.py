@@ -5,7 +5,8 @@ values in their order, each with all right ones. Polars joins keep the order of 
 frame, so only where a key of it comes twice is there anything to sort.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import polars as pl
 
@@ -28,6 +29,8 @@ class Side:
     key: Shape
     value: Shape
     prefix: str
+    is_keyed: bool = False
+    """Whether all keys are known to differ."""
 
     @property
     def keys(self) -> list[str]:
@@ -60,11 +63,8 @@ def side_of(pairs: Columns, prefix: str) -> Side:
         msg = "a key that is None"
         raise Refusal(msg)
     names = [*side.keys, *side.values]
-    frame = pairs.frame.select(
-        pl.col(old).alias(new)
-        for old, new in zip(shapes.column_names(len(names)), names, strict=True)
-    )
-    return Side(frame, key, value, prefix)
+    frame = _picked(pairs.frame, shapes.column_names(len(names)), names)
+    return Side(frame, key, value, prefix, pairs.is_keyed)
 
 
 def join(kind: JoinKind, left: Columns | None, right: Columns | None) -> Columns | None:
@@ -76,7 +76,8 @@ def join(kind: JoinKind, left: Columns | None, right: Columns | None) -> Columns
     a = None if left is None else side_of(left, "a")
     b = None if right is None else side_of(right, "b")
     if a is not None and b is not None:
-        return _join(kind, a, b)
+        is_keyed = a.is_keyed and (b.is_keyed or kind is JoinKind.ONLY_LEFT)
+        return replace(_join(kind, a, b), is_keyed=is_keyed)
     if a is not None:
         return _left_alone(kind, a)
     if b is not None and kind in (JoinKind.RIGHT, JoinKind.FULL):
@@ -94,7 +95,7 @@ def _left_alone(kind: JoinKind, a: Side) -> Columns | None:
 
 def _join(kind: JoinKind, a: Side, b: Side) -> Columns:
     key = alike(a.key, b.key)
-    a, b = (Side(e.frame, key, e.value, e.prefix) for e in (a, b))
+    a, b = replace(a, key=key), replace(b, key=key)
     match kind:
         case JoinKind.ONLY_LEFT:
             return _columns(_by_first_sight(_lacking(a, b)), a, a.value)
@@ -141,11 +142,15 @@ def _matched(a: Side, b: Side, *, is_left: bool) -> pl.DataFrame:
 def _with_first_sight(side: Side) -> tuple[pl.DataFrame, bool]:
     """Return a side with the place where each key was first seen, unless all differ."""
     frame = side.frame
-    keys = frame.select(side.keys)
-    if keys.n_unique() == frame.height:
+    if has_each_key_once(side):
         return frame, True
     first = pl.col(_ORDER).min().over(side.keys)
     return frame.with_row_index(_ORDER).with_columns(first), False
+
+
+def has_each_key_once(side: Side) -> bool:
+    """Say whether all keys of a side differ; looks, if that isn't known."""
+    return side.is_keyed or side.frame.select(side.keys).n_unique() == side.frame.height
 
 
 def _by_first_sight(side: Side) -> pl.DataFrame:
@@ -158,7 +163,7 @@ def _lacking(side: Side, other: Side) -> Side:
     frame = side.frame.join(
         other.frame, on=side.keys, how="anti", nulls_equal=True, maintain_order="left"
     )
-    return Side(frame, side.key, side.value, side.prefix)
+    return replace(side, frame=frame)
 
 
 def _perhaps(value: Shape, *, is_lacking: bool) -> Shape:
@@ -193,7 +198,12 @@ def _columns(frame: pl.DataFrame, side: Side, value: Shape) -> Columns:
 def values_of(frame: pl.DataFrame, names: list[str], shape: Shape) -> Columns:
     """Return some columns of a frame as records of a shape."""
     new = shapes.column_names(len(names))
-    made = frame.select(
-        pl.col(old).alias(name) for old, name in zip(names, new, strict=True)
-    )
-    return Columns(made, shape)
+    return Columns(_picked(frame, names, new), shape)
+
+
+def _picked(
+    frame: pl.DataFrame, names: Sequence[str], new: Sequence[str]
+) -> pl.DataFrame:
+    """Return some columns under other names, without the cost of a query."""
+    pairs = zip(names, new, strict=True)
+    return pl.DataFrame([frame.get_column(old).alias(name) for old, name in pairs])

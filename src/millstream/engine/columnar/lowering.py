@@ -157,6 +157,7 @@ class Lowering:
         keywords: Mapping[str, Value],
     ) -> Value:
         node = functions.tree_of(function)
+        functions.note_home(function, self.on_fold)
         for each in (*args, *keywords.values()):
             if isinstance(each, Comprehension):
                 containers.check_kept(each)

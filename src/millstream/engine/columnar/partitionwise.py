@@ -1,4 +1,4 @@
-"""Partition by partition: sorting, sampling and counting a whole partition in columns."""
+"""Partition by partition: sorting and sampling a whole partition in columns."""
 
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,6 @@ from millstream.engine.columnar.reports import StageReport
 from millstream.engine.columnar.shapes import Kind, Plain, Shape
 from millstream.engine.columnar.stages import GuardFailed, plan_stage, projected
 from millstream.engine.columnar.values import Refusal, Tuple, leaves, literal, shape_of
-from millstream.engine.plan.counting import CountRecords
 from millstream.engine.plan.ranges import RangeFunction, SortPartition
 from millstream.engine.plan.sampling import BernoulliSample, mixed
 from millstream.engine.plan.steps import KeyBy
@@ -46,16 +45,14 @@ def _applied(function: Any, index: int, columns: Columns) -> Columns:
     match function:
         case SortPartition(key, is_ascending):
             return _sorted(key, columns, is_ascending=is_ascending)
-        case BernoulliSample(lower, upper, seed):
+        case _:
+            assert isinstance(function, BernoulliSample), "asked for known ones only"
             # The very draws of the row path, or the sample would be another one.
-            draw = Random(mixed(seed, index)).random
+            draw = Random(mixed(function.seed, index)).random
+            lower, upper = function.lower, function.upper
             kept = [lower <= draw() < upper for _ in range(columns.count)]
             mask = pl.Series(kept, dtype=pl.Boolean)
             return Columns(columns.frame.filter(mask), columns.shape)
-        case _:
-            assert isinstance(function, CountRecords), "asked for known ones only"
-            frame = pl.DataFrame({"c0": pl.Series([columns.count], dtype=pl.Int64)})
-            return Columns(frame, Plain(Kind.INT))
 
 
 class _OfKey:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from millstream.engine.columnar.blocks import Columns, Frozen
+from millstream.engine.columnar.blocks import Columns, Taken, Texts
 from millstream.engine.columnar.grouping import (
     Grouped,
     Grouping,
@@ -41,7 +41,7 @@ from millstream.engine.columnar.stages import (
 from millstream.engine.columnar.text import frame_of_text
 from millstream.engine.columnar.values import Refusal
 from millstream.engine.plan.partitions import FrozenRows, FrozenText
-from millstream.engine.plan.steps import Aggregator, Reduce
+from millstream.engine.plan.steps import Aggregator, Filter, MapValues, Reduce
 
 _log = logging.getLogger(__name__)
 
@@ -66,6 +66,8 @@ class Lowered:
 
     query: pl.LazyFrame
     plan: StagePlan
+    is_keyed: bool
+    """Whether no two records that come out are pairs of one key."""
     is_rejected: Literal[False] = False
 
 
@@ -87,7 +89,7 @@ class Pipeline:
     def lower(
         self,
         run: Run,
-        block: Frozen,
+        block: Taken,
         report: StageReport,
         *,
         is_reduced: bool,
@@ -114,7 +116,9 @@ class Pipeline:
         if isinstance(query, GuardFailed):
             self._note_failure(run, report, plan, query)
             return Rejected(is_final=False)
-        return Lowered(query, plan)
+        taken = run.steps[: plan.lowered_count]
+        keeps_keys = all(isinstance(each, MapValues | Filter) for each in taken)
+        return Lowered(query, plan, columns.is_keyed and keeps_keys)
 
     def _run(self, plan: StagePlan, columns: Columns) -> pl.LazyFrame | GuardFailed:
         try:
@@ -129,7 +133,8 @@ class Pipeline:
         """Return the records that came out, or None: by rows."""
         plan = lowered.plan
         try:
-            made = Columns(projected(lowered.query, plan.value), plan.shape)
+            frame = projected(lowered.query, plan.value)
+            made = Columns(frame, plan.shape, lowered.is_keyed)
         except Exception as error:
             self._note_failure(run, report, plan, GuardFailed(0, _refused(error)))
             return None
@@ -147,24 +152,28 @@ class Pipeline:
         self._note_columns(run, report, lowered.plan)
         return counted
 
-    def _columns_of(
-        self, run: Run, block: Frozen, *, is_reduced: bool
-    ) -> Columns | str:
+    def _columns_of(self, run: Run, block: Taken, *, is_reduced: bool) -> Columns | str:
         """Return a block as columns, or why that isn't worth it or possible."""
         match block:
             case Columns():
                 return block
-            case FrozenText(data):
-                known: StagePlan | None = self._kept.get((run.key, TEXT))
-                if known is not None and run.steps and not known.lowered_count:
-                    return known.refusal
-                return Columns(frame_of_text(data), TEXT)
+            case FrozenText():
+                return self._columns_of_text(run, (block,))
+            case Texts(blocks):
+                return self._columns_of_text(run, blocks)
             case FrozenRows():
                 # Objects that exist already: only a reduction saves more than it costs
                 # to make columns of them.
                 if not is_reduced and not self._takes_rows_always:
                     return "the records are Python objects"
                 return self._columns_of_rows(run, block)
+
+    def _columns_of_text(self, run: Run, blocks: Sequence[FrozenText]) -> Columns | str:
+        known: StagePlan | None = self._kept.get((run.key, TEXT))
+        if known is not None and run.steps and not known.lowered_count:
+            return known.refusal
+        frames = [frame_of_text(each.data) for each in blocks]
+        return Columns(frames[0] if len(frames) == 1 else pl.concat(frames), TEXT)
 
     def _columns_of_rows(self, run: Run, block: FrozenRows) -> Columns | str:
         rows = block.thaw()
@@ -223,10 +232,11 @@ class Pipeline:
     ) -> Columns | None:
         """Return all parts reduced, or None: rows must do it."""
         try:
-            return Columns(grouping.finish(parts), grouping.shape)
+            frame = grouping.finish(parts)
         except Refusal as refused:
             report.note_ending("rows", str(refused))
             return None
+        return Columns(frame, grouping.shape, is_keyed=True)
 
     def merged(
         self,

@@ -7,6 +7,7 @@ whichever path its records came by.
 import zlib
 from array import array
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -39,19 +40,21 @@ def split(
     else:
         places = _places(frame[:, :width], key, frame.height, count, function)
     if isinstance(places, int):
-        empty = Columns(frame.clear(), shape)
+        empty = replace(columns, frame=frame.clear())
         return [columns if each == places else empty for each in range(count)]
     if count <= 8:
-        return [Columns(frame.filter(places == each), shape) for each in range(count)]
+        return [
+            replace(columns, frame=frame.filter(places == each))
+            for each in range(count)
+        ]
     marked = frame.with_columns(places.alias("place"))
     parts = marked.partition_by("place", as_dict=True, maintain_order=True)
-    empty_frame = frame.clear()
-    return [
-        Columns(
-            parts[(each,)].drop("place") if (each,) in parts else empty_frame, shape
-        )
+    empty = frame.clear()
+    frames = [
+        parts[(each,)].drop("place") if (each,) in parts else empty
         for each in range(count)
     ]
+    return [replace(columns, frame=each) for each in frames]
 
 
 def _ranges(

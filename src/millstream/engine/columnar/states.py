@@ -6,7 +6,7 @@ which the function is called with an empty list. What it returns None for is gon
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -74,7 +74,7 @@ def update(old: Columns | None, new: Columns | None, caller: Caller) -> NextStat
     _check_state(state.value)
     if given is not None:
         key = alike(state.key, given.key)
-        state, given = (Side(e.frame, key, e.value, e.prefix) for e in (state, given))
+        state, given = replace(state, key=key), replace(given, key=key)
     return _Update(state, given, caller).run()
 
 
@@ -240,7 +240,7 @@ class _Update:
             frame = pl.concat([frame, compacted(fresh.frame)])
         if gone or pairs:
             frame = compacted_at_times(frame)
-        return NextState(Columns(frame, self.shape), pairs, gone)
+        return NextState(Columns(frame, self.shape, is_keyed=True), pairs, gone)
 
     def _changed(
         self,

@@ -1,10 +1,7 @@
 """Tasks: one partition of one stage, evaluated from its lineage."""
 
-import operator
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
 from itertools import chain, islice
 from typing import Any, Protocol
 
@@ -20,7 +17,6 @@ from millstream.engine.columnar.blocks import (
 )
 from millstream.engine.columnar.execution import Columnar, Mode
 from millstream.engine.columnar.reports import StageReport
-from millstream.engine.columnar.runs import Run
 from millstream.engine.durable.block_store import BlockStore
 from millstream.engine.durable.state_store import StoredState
 from millstream.engine.jobs.actions import (
@@ -33,6 +29,7 @@ from millstream.engine.jobs.actions import (
     Sum,
     Take,
 )
+from millstream.engine.jobs.pending import Finisher, Pending
 from millstream.engine.plan import fusion
 from millstream.engine.plan.counting import CountRecords
 from millstream.engine.plan.fusion import is_fusible
@@ -61,7 +58,6 @@ from millstream.engine.plan.steps import (
     Aggregator,
     Combine,
     Group,
-    Map,
     MapPartitions,
     Merge,
     Reduce,
@@ -88,28 +84,6 @@ class ShuffleOutputs(Protocol):
     def read(self, node: RddNode, partition: int) -> list[Frozen] | None:
         """Return one bucket a map task, in the order of map tasks; None if missing."""
         ...
-
-
-@dataclass(slots=True)
-class Pending:
-    """Records and the steps still to be applied to them, in one pass if possible.
-
-    The records are either `blocks`, whose steps work record by record, or `rows`.
-    """
-
-    index: int
-    rows: Iterable[Any] = ()
-    blocks: Iterable[Frozen] | None = None
-    steps: list[Step] = field(default_factory=list)
-    keys: list[bytes] = field(default_factory=list)
-    nodes: list[int] = field(default_factory=list)
-    nested: int = 0
-
-    @property
-    def run(self) -> Run:
-        """The blocks and their steps."""
-        assert self.blocks is not None, "only blocks have a run"
-        return Run(self.blocks, self.index, self.steps, self.keys, self.nodes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +121,10 @@ class Task:
     """Every step in the order the task came to it; errors are told by it."""
     _loaded: dict[int, Any] = field(default_factory=dict)
     _is_taking: bool = False
+    _finisher: Finisher = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._finisher = Finisher(self.columnar, self.report)
 
     def run_action(
         self, node: RddNode, partition: int, action: Action, key: bytes = b""
@@ -159,44 +137,19 @@ class Task:
         pending = self.evaluate(node, partition)
         match action:
             case Collect():
-                return self._to_list(pending)
+                return self._finisher.to_list(pending)
             case Count():
-                if pending.blocks is not None:
-                    return self.columnar.count(pending.run, self.report)
-                return fusion.count(pending.rows, pending.steps, pending.index)
+                return self._finisher.count(pending)
             case Take(count):
-                return list(islice(self._iterate(pending), count))
+                return list(islice(self._finisher.iterate(pending), count))
             case Apply(function):
-                return function(partition, self._iterate(pending))
+                return function(partition, self._finisher.iterate(pending))
             case Fold(function):
-                return self._fold(pending, function, key)
+                return self._finisher.fold(pending, function, key)
             case Sum():
-                if pending.blocks is not None:
-                    return self.columnar.total(pending.run, self.report)
-                return sum(self._iterate(pending))
+                return self._finisher.total(pending)
             case CountByValue():
-                return self._count_by_value(pending)
-
-    def _fold(
-        self, pending: Pending, function: Callable[[Any, Any], Any], key: bytes
-    ) -> list[Any]:
-        if pending.blocks is None:
-            rows = self._iterate(pending)
-            return [reduce(function, rows, first) for first in islice(rows, 1)]
-        run = pending.run.followed_by(Map(_under_none), b"under none")
-        folded = self.columnar.combine(run, Reduce(function), key, self.report)
-        pairs = folded.thaw() if isinstance(folded, Columns) else folded.items()
-        return [value for _, value in pairs]
-
-    def _count_by_value(self, pending: Pending) -> dict[Any, int]:
-        if pending.blocks is None:
-            counts: dict[Any, int] = defaultdict(int)
-            for value in self._iterate(pending):
-                counts[value] += 1
-            return dict(counts)
-        run = pending.run.followed_by(Map(_with_one), b"with one")
-        counted = self.columnar.combine(run, Reduce(operator.add), b"", self.report)
-        return dict(counted.thaw()) if isinstance(counted, Columns) else counted
+                return self._finisher.count_by_value(pending)
 
     def write_shuffle(self, node: RddNode, partition: int) -> tuple[Frozen, ...]:
         """Return one map output: the pairs of `partition`, one bucket a reducer."""
@@ -207,12 +160,14 @@ class Task:
         self.report.reducing = node.id
         pairs: Iterable[Any]
         if isinstance(functions.aggregator, Reduce | Merge) and op.map_side:
-            combined = self._combined(pending, functions.aggregator, node)
+            combined = self._finisher.combined(
+                pending, functions.aggregator, node.functions or b""
+            )
             if isinstance(combined, Columns):
                 return self._split(combined, node)
             pairs = combined.items()
         else:
-            listed = self._as_columns(pending)
+            listed = self._finisher.as_columns(pending)
             if isinstance(listed, Columns) and is_pair(listed.shape):
                 return self._split(listed, node)
             pairs = listed.thaw() if isinstance(listed, Columns) else listed
@@ -226,42 +181,6 @@ class Task:
 
         place = self._functions(node).place
         return tuple(placing.split(pairs, op.partitioner.count, place))
-
-    def _combined(
-        self, pending: Pending, aggregator: Reduce | Merge, node: RddNode
-    ) -> Columns | dict[Any, Any]:
-        if pending.blocks is None:
-            return fusion.combine(
-                pending.rows, pending.steps, aggregator, pending.index
-            )
-        key = node.functions or b""
-        return self.columnar.combine(pending.run, aggregator, key, self.report)
-
-    def _as_columns(self, pending: Pending) -> Columns | Iterable[Any]:
-        """Return what is pending as one frame if all of it is columns, else as rows."""
-        if pending.blocks is None:
-            return fusion.iterate(pending.rows, pending.steps, pending.index)
-        made = list(self.columnar.pieces(pending.run, self.report))
-        return joined(made) or chain.from_iterable(
-            each.thaw() if isinstance(each, Columns) else each for each in made
-        )
-
-    # What is pending, worked out.
-
-    def _iterate(self, pending: Pending) -> Iterator[Any]:
-        """Return the records after the steps, computed as they are asked for."""
-        if pending.blocks is None:
-            return fusion.iterate(pending.rows, pending.steps, pending.index)
-        return self.columnar.iterate(pending.run, self.report)
-
-    def _to_list(self, pending: Pending) -> list[Any]:
-        """Return the records after the steps."""
-        if pending.blocks is None:
-            return fusion.to_list(pending.rows, pending.steps, pending.index)
-        made = [rows_of(e) for e in self.columnar.blocks(pending.run, self.report)]
-        if len(made) == 1 and isinstance(made[0], list):
-            return made[0]
-        return list(chain.from_iterable(made))
 
     def evaluate(self, root: RddNode, partition: int) -> Pending:
         """Return one partition of `root`; as much as possible is left to one last pass.
@@ -295,14 +214,14 @@ class Task:
             if node.level is not None:
                 pending = self._keep(node, part, pending)
             elif pending.nested > _NESTED_MAX:
-                pending = Pending(part, self._to_list(pending))
+                pending = Pending(part, self._finisher.to_list(pending))
             done.append(pending)
         (result,) = done
         return result
 
     def _keep(self, node: RddNode, part: int, pending: Pending) -> Pending:
         assert node.level is not None, "only a persisted RDD is kept"
-        frozen = self._frozen(pending)
+        frozen = self._finisher.frozen(pending)
         block_id = cached_id(node, part)
         group = f"rdd-{node.id}"
         self.blocks.put_frozen(
@@ -311,17 +230,6 @@ class Task:
         # Frozen, not the list just made: what is kept must not be shared with code that
         # could change it.
         return self._of_blocks([frozen], part)
-
-    def _frozen(self, pending: Pending) -> Frozen:
-        if pending.blocks is None:
-            return freeze(self._to_list(pending))
-        made = list(self.columnar.blocks(pending.run, self.report))
-        whole = joined(made)
-        if whole is not None:
-            return _compacted(whole) if pending.steps else whole
-        if len(made) == 1 and not isinstance(made[0], list):
-            return made[0]
-        return freeze(list(chain.from_iterable(map(rows_of, made))))
 
     def _of_blocks(self, blocks: Iterable[Frozen], part: int) -> Pending:
         if self.columnar.mode is Mode.OFF or self._is_taking:
@@ -354,7 +262,9 @@ class Task:
                 return self._zipped(node, op, part, inputs)
             case Cartesian():
                 left, right = inputs
-                product = _product(self._iterate(left), self._to_list(right))
+                product = _product(
+                    self._finisher.iterate(left), self._finisher.to_list(right)
+                )
                 return Pending(part, product, nested=1)
             case Shuffled():
                 return self._read_shuffle(node, part)
@@ -370,7 +280,10 @@ class Task:
         if not isinstance(function, SortPartition | BernoulliSample | CountRecords):
             return None
         self.trail.append((first, node))
-        blocks = self._listed(pending)
+        if isinstance(function, CountRecords):
+            counts = map(self._finisher.count, (pending,))
+            return Pending(part, counts, nested=1)
+        blocks = self._finisher.listed(pending)
         columns = joined(blocks)
         if columns is not None and self.columnar.is_worth_it(columns.count):
             from millstream.engine.columnar import partitionwise  # noqa: PLC0415
@@ -399,7 +312,7 @@ class Task:
             known = self._whole_partition(node, part, pending, steps)
             if known is not None:
                 return known
-            rows = self._iterate(pending)
+            rows = self._finisher.iterate(pending)
             pending = Pending(part, rows, nested=pending.nested)
         pending.steps.extend(steps)
         pending.keys.append(node.functions or b"")
@@ -426,7 +339,7 @@ class Task:
                     return self._of_blocks([folded], part)
             # Small ones, which alone would go by rows, go with the others.
             pending.blocks = gathering.together(blocks)
-        combined = self._combined(pending, aggregator, node)
+        combined = self._finisher.combined(pending, aggregator, node.functions or b"")
         if isinstance(combined, Columns):
             return self._of_blocks([combined], part)
         return Pending(part, combined.items(), nested=1)
@@ -439,9 +352,11 @@ class Task:
         is_known = op.is_engine_function and _is_known_by_columns(kernel)
         if not is_known or self.columnar.mode is Mode.OFF:
             return Pending(
-                part, kernel(part, list(map(self._iterate, inputs))), nested=nested
+                part,
+                kernel(part, list(map(self._finisher.iterate, inputs))),
+                nested=nested,
             )
-        blocks = list(map(self._listed, inputs))
+        blocks = list(map(self._finisher.listed, inputs))
         made = self._zipped_by_columns(node, op, part, blocks)
         if made is not None:
             return self._of_blocks([made], part)
@@ -479,12 +394,6 @@ class Task:
         # Making columns of objects would take longer than to join them.
         return "the records are Python objects"
 
-    def _listed(self, pending: Pending) -> list[Frozen | list[Any]]:
-        """Return what is pending, worked out, as blocks."""
-        if pending.blocks is None:
-            return [self._to_list(pending)]
-        return list(self.columnar.blocks(pending.run, self.report))
-
     def _read(self, partition: Any, part: int) -> Pending:
         if isinstance(partition, FrozenRows | FrozenText | Columns):
             return self._of_blocks([partition], part)
@@ -506,31 +415,17 @@ class Task:
         """Return the records of all inputs, one after the other."""
         nested = max((each.nested for each in inputs), default=0) + 1
         if inputs and all(each.blocks is not None for each in inputs):
-            blocks = chain.from_iterable(map(self._blocks_of, inputs))
+            blocks = chain.from_iterable(map(self._finisher.blocks_of, inputs))
             return Pending(part, blocks=blocks, nested=nested)
-        rows = chain.from_iterable(map(self._iterate, inputs))
+        rows = chain.from_iterable(map(self._finisher.iterate, inputs))
         return Pending(part, rows, nested=nested)
-
-    def _blocks_of(self, pending: Pending) -> Iterator[Frozen]:
-        for made in self.columnar.pieces(pending.run, self.report):
-            if isinstance(made, Columns):
-                yield made
-                continue
-            # Steps of what is chained may fail at a record before the one that raises.
-            rows: list[Any] = []
-            try:
-                rows.extend(made)
-            except Exception:
-                yield freeze(rows)
-                raise
-            yield freeze(rows)
 
     def _reindexed(self, pending: Pending, part: int) -> Pending:
         if pending.index == part:
             return pending
         if not all(map(is_fusible, pending.steps)):
             # Their index is the one in the union's parent.
-            rows = self._iterate(pending)
+            rows = self._finisher.iterate(pending)
             return Pending(part, rows, nested=pending.nested + 1)
         pending.index = part
         return pending
@@ -591,21 +486,6 @@ class Task:
 
 
 fusion.mark_record(split_pairs, "record")
-
-
-def _under_none(record: Any) -> tuple[None, Any]:
-    return None, record
-
-
-def _with_one(record: Any) -> tuple[Any, int]:
-    return record, 1
-
-
-def _compacted(columns: Columns) -> Columns:
-    """Return the same records, holding no more than themselves in memory."""
-    from millstream.engine.columnar.compacting import compacted  # noqa: PLC0415
-
-    return Columns(compacted(columns.frame), columns.shape)
 
 
 def _reducing(steps: Sequence[Step]) -> Reduce | Merge | None:
