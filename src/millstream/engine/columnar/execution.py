@@ -91,7 +91,7 @@ class Columnar:
 
     def count(self, run: Run, report: StageReport) -> int:
         """Return how many records come out."""
-        blocks = self._seen(run, _together(run.blocks))
+        blocks = self._seen(run, self._put_together(run))
         return sum(self._count(run, block, report) for block in blocks)
 
     def combine(
@@ -105,7 +105,7 @@ class Columnar:
             run.blocks = list(run.blocks)
         parts: list[Any] = []
         grouping: Grouping | None = None
-        blocks = self._seen(run, _together(run.blocks))
+        blocks = self._seen(run, self._put_together(run))
         for block in blocks:
             made = self._start(run, block, aggregator, key, report)
             if isinstance(made, tuple) and (
@@ -188,6 +188,18 @@ class Columnar:
     def is_worth_it(self, count: int) -> bool:
         """Say whether so many records may go by columns at all."""
         return self.mode is not Mode.OFF and count >= max(1, self.rows_min)
+
+    def _put_together(self, run: Run) -> Iterable[Taken]:
+        """Return a run's blocks, several of text as one where that is known to pay.
+
+        Where guards are looked at, a frame is made halfway: better one that is small.
+        """
+        is_made = "pipeline" in vars(self)
+        return (
+            _together(run.blocks)
+            if is_made and self.pipeline.is_plain(run)
+            else run.blocks
+        )
 
     def _seen(self, run: Run, blocks: Iterable[_TakenT]) -> Iterator[_TakenT]:
         """Yield blocks; after a large one, small ones go by columns as it does.

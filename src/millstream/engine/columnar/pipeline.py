@@ -32,6 +32,7 @@ from millstream.engine.columnar.shapes import (
     to_frame,
 )
 from millstream.engine.columnar.stages import (
+    Check,
     GuardFailed,
     StagePlan,
     height_of,
@@ -326,6 +327,13 @@ class Pipeline:
         with self._lock:
             self._kept[run.key, columns.shape] = made
         return made
+
+    def is_plain(self, run: Run) -> bool:
+        """Say whether lines are known to go through a run's steps without a guard."""
+        plan: StagePlan | None = self._kept.get((run.key, TEXT))
+        return plan is not None and not any(
+            isinstance(operation, Check) for _, operation in plan.operations
+        )
 
     def kept(self, key: Any, make: Callable[[], Any]) -> Any:
         """Return what was made for `key`, if what was folded in is as it was."""
