@@ -3,13 +3,10 @@
 import pickle
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from millstream.engine.plan.partitions import (
-    Columns,
-    Rows,
     freeze,
     freeze_text,
     is_immutable,
@@ -66,14 +63,6 @@ def test_frozen_rows_pickle() -> None:
     frozen = freeze([[1], [2]])
 
     assert pickle.loads(pickle.dumps(frozen)).thaw() == [[1], [2]]
-
-
-def test_rows_and_columns_stand_for_the_same_records() -> None:
-    """A partition is either; a reader can't tell."""
-    assert list(Rows([(1, "a"), (2, "b")])) == list(Columns(([1, 2], ["a", "b"])))
-    assert list(Columns(([1, 2],), scalar=True)) == [1, 2]
-    with pytest.raises(ValueError, match="shorter"):
-        list(Columns(([1], [])))
 
 
 @given(st.lists(st.sampled_from([b"a", b"\n", b"\r", b"\r\n", b"\xff"])).map(b"".join))

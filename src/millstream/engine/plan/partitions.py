@@ -1,43 +1,16 @@
-"""Partitions: the records of one slice of an RDD, as rows or as columns."""
+"""Partitions: records that nobody can change, as rows or as bytes of text.
+
+Those that are columns stand above: `columnar.blocks`.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
-from typing import Any, TypeAlias
+from typing import Any
 
 from millstream.engine.base import frames
 from millstream.engine.plan.text import count_lines, split_lines
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """Records as Python objects, in order; may be read once only."""
-
-    rows: Iterable[Any]
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.rows)
-
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """Records as columns: one sequence a field, all of one length.
-
-    With one column and `scalar`, a record is the value itself; else a tuple of a value
-    from each column.
-    """
-
-    columns: tuple[Sequence[Any], ...]
-    scalar: bool = False
-
-    def __iter__(self) -> Iterator[Any]:
-        if self.scalar:
-            return iter(self.columns[0])
-        return zip(*self.columns, strict=True)
-
-
-Partition: TypeAlias = Rows | Columns
 
 
 @dataclass(frozen=True, slots=True)
