@@ -146,6 +146,14 @@ def window_anew_ratio() -> float:
     return anew / on
 
 
+def mapped_ratio(case: str, benchmark: Benchmark) -> float:
+    on, on_wall, seen = _stateful(case, "on", *_window_files())
+    off, off_wall, expected = _stateful(case, "off", *_window_files())
+    assert seen == expected, "both count the same"
+    benchmark.notes.update(_told("columns", on, on_wall) | _told("rows", off, off_wall))
+    return off / on
+
+
 def small_ratio() -> float:
     """Return on / off, taken as on, off, off, on: what drifts hits both alike."""
     taken: dict[str, list[tuple[float, float]]] = {"on": [], "off": []}
@@ -195,7 +203,7 @@ def _benchmark(
     name: str,
     what: str,
     unit: str,
-    limit: float,
+    limit: float | None,
     measure: Callable[[], float],
     *,
     is_least: bool = False,
@@ -241,6 +249,22 @@ window_anew = _benchmark(
     2,
     window_anew_ratio,
 )
+mapped = _benchmark(
+    "mapped",
+    "mapWithState count of words, unreduced pairs: the row path's CPU / ours",
+    "x",
+    None,
+    lambda: mapped_ratio("mapped", mapped),
+    is_least=True,
+)
+mapped_reduced = _benchmark(
+    "mapped_reduced",
+    "mapWithState count of words, reduced first: the row path's CPU / ours",
+    "x",
+    None,
+    lambda: mapped_ratio("mapped_reduced", mapped_reduced),
+    is_least=True,
+)
 small = _benchmark(
     "small",
     "batches of 1,000 lines: CPU with columns on / off",
@@ -269,6 +293,8 @@ BENCHMARKS = [
     update_join,
     window,
     window_anew,
+    mapped,
+    mapped_reduced,
     small,
     latency,
     memory,

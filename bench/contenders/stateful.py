@@ -11,6 +11,7 @@ from random import Random
 
 from marks import mark
 
+from millstream.streaming.state import State, StateSpec
 from millstream.testing import StreamHarness
 
 KEYS = 1_000_000
@@ -74,6 +75,39 @@ def window(columnar: str, *files: str, is_incremental: bool) -> None:
             mark("batch", counts[-1])
 
 
+def _running_count(key: str, value: int, state: State) -> tuple[str, int]:
+    total = (state.getOption() or 0) + value
+    state.update(total)
+    return key, total
+
+
+def mapped(columnar: str, *files: str, is_reduced: bool) -> None:
+    """Count words over all batches by mapWithState, a file a batch."""
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        StreamHarness(
+            master="local[2]", checkpoint=directory, conf=_conf(columnar)
+        ) as h,
+    ):
+        rdds = [h.sc.textFile(files[n % len(files)]) for n in range(2 + BATCHES)]
+        pairs = (
+            h.ssc.queueStream(rdds)
+            .flatMap(lambda line: line.split(" "))
+            .map(lambda word: (word, 1))
+        )
+        if is_reduced:
+            pairs = pairs.reduceByKey(lambda a, b: a + b)
+        counts = []
+        pairs.mapWithState(StateSpec.function(_running_count)).foreachRDD(
+            lambda rdd: counts.append(rdd.map(itemgetter(1)).sum())
+        )
+        h.run(2)
+        mark("started")
+        for _ in range(BATCHES):
+            h.run(1)
+            mark("batch", counts[-1])
+
+
 def small(columnar: str) -> None:
     """Count the words of 1,000 lines a batch."""
     conf = _conf(columnar)
@@ -102,6 +136,10 @@ def main(case: str, *args: str) -> None:
             window(*args, is_incremental=True)
         case "window_anew":
             window(*args, is_incremental=False)
+        case "mapped":
+            mapped(*args, is_reduced=False)
+        case "mapped_reduced":
+            mapped(*args, is_reduced=True)
         case "small":
             small(*args)
 

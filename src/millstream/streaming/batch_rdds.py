@@ -1,8 +1,9 @@
 """BatchRdds: the RDDs that streams need of themselves, made of lineage nodes."""
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from millstream.engine.durable.state_store import StateStore, StoredState
 from millstream.engine.jobs import checkpoints
@@ -107,6 +108,18 @@ class BatchRdds:
 
 
 class _SecondOnly:
+    takes_pieces: ClassVar[bool] = True
+
+    def of_pieces(
+        self, _index: int, parents: Sequence[Iterator[Any]], *_: Any
+    ) -> list[Any]:
+        """Return the second parent's; what of the first is columns stays so."""
+        first, second = parents
+        for piece in first:
+            if isinstance(piece, Iterator):
+                deque(piece, 0)
+        return list(second)
+
     def __call__(self, _index: int, parents: Sequence[Any]) -> Iterator[Any]:
         first, second = parents
         for _ in first:

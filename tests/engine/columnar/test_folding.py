@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from millstream.engine.base import frames
 from millstream.engine.columnar.calling import Caller
 from millstream.engine.columnar.folding import FRAMES_MAX, folded
 from millstream.engine.columnar.gathering import gathered
+from millstream.engine.columnar.grouping import Grouping
 from millstream.engine.columnar.pipeline import Pipeline
 from millstream.engine.columnar.values import Refusal
 from millstream.engine.plan import fusion
@@ -30,9 +32,14 @@ FUNCTIONS: list[Callable[[Any, Any], Any]] = [
 
 
 def fold(blocks: list[list[Any]], function: Callable[[Any, Any], Any]) -> list[Any]:
-    """Return what blocks of pairs are folded to."""
+    """Return what blocks of pairs are folded to, whether it is known what that does."""
     parts = [part for each in blocks if (part := gathered([each])) is not None]
-    return folded(parts, Caller(PIPELINE, function)).thaw()
+    caller = Caller(PIPELINE, function)
+    made = folded(parts, caller).thaw()
+    known = PIPELINE.merging(function, frames.dumps_function(function), parts[0].shape)
+    if isinstance(known, Grouping):
+        assert repr(folded(parts, caller, known).thaw()) == repr(made)
+    return made
 
 
 @given(

@@ -64,6 +64,10 @@ VALUES = {
         lambda a, b: (a[0] + b[0], min(a[1], b[1])),
         st.tuples(st.integers(-9, 9), st.integers(-9, 9)),
     ),
+    "least text": (min, st.text("aé", max_size=2)),
+    "all": (lambda a, b: a and b, st.booleans()),
+    "any": (lambda a, b: a or b, st.booleans()),
+    "nothing": (lambda a, b: a, st.none()),
 }
 
 
@@ -75,6 +79,8 @@ def test_reduced_as_a_dict_does(key: str, value: str, data: st.DataObject) -> No
     merge, values = VALUES[value]
     pairs = st.lists(st.tuples(KEYS[key], values), min_size=1, max_size=6)
     blocks = data.draw(st.lists(pairs, min_size=1, max_size=3))
+    if all(pair == (None, None) for block in blocks for pair in block):
+        return  # Nothing varies: there is no column.
     try:
         found = reduced(blocks, merge)  # type: ignore[arg-type]
     except AttributeError:
@@ -86,6 +92,31 @@ def test_reduced_as_a_dict_does(key: str, value: str, data: st.DataObject) -> No
         return
 
     assert repr(found) == repr(expected(blocks, merge))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", ["sum", "max", "nothing"])
+def test_parts_may_be_empty(value: str) -> None:
+    """The first one, the last one, or all of them."""
+    merge: Any = VALUES[value][0]
+    rows: dict[str, list[Any]] = {
+        "sum": [("a", 1), ("b", 2)],
+        "max": [(1, "x")],
+        "nothing": [(1, None)],
+    }
+    shape = infer_shape(rows[value])
+    assert shape is not None
+    key, values = pair_shapes(shape)
+    grouping = Grouping(key, recognise(Reduce(merge), values))
+    plan = plan_stage((), shape)
+    frame = to_frame(rows[value], shape)
+    full, empty = (
+        grouping.start(each.lazy(), plan.value) for each in (frame, frame.clear())
+    )
+
+    for parts in ([empty, full], [full, empty], [empty, full, empty]):
+        made = Columns(grouping.finish(parts), grouping.shape)
+        assert made.thaw() == rows[value]
+    assert grouping.finish([empty, empty]).height == 0
 
 
 def test_a_sum_that_is_too_large_is_given_back() -> None:

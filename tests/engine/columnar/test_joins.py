@@ -3,12 +3,15 @@
 from dataclasses import replace
 from typing import Any
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millstream.engine.columnar.gathering import gathered
+from millstream.engine.columnar.blocks import Columns
+from millstream.engine.columnar.gathering import gathered, spread
 from millstream.engine.columnar.joins import join
+from millstream.engine.columnar.lookup import remember
 from millstream.engine.columnar.values import Refusal
 from millstream.engine.plan.kernels import Join, JoinKind
 
@@ -121,3 +124,31 @@ def test_what_polars_compares_otherwise_is_refused(
     """1, 1.0 and True are one key in Python, and None is one too."""
     with pytest.raises(Refusal, match=reason):
         by_columns(JoinKind.LEFT, left, right)
+
+
+@pytest.mark.parametrize("value", [1.5, None, (1, "x")])
+@pytest.mark.parametrize("left", ["abc", "cab", "ab", "bad"])
+def test_what_leaves_a_window_is_taken_from_where_it_was_put(
+    left: str, value: Any
+) -> None:
+    """If that is where it is; else it is looked for."""
+    whole = replace(kept([(key, 1) for key in left]), is_keyed=True)
+    rows = [("b", value), ("a", value)]
+    part = replace(kept(rows), is_keyed=True)
+    remember(part, pl.Series([1, 0], dtype=pl.get_index_type()))
+    try:
+        made = join(JoinKind.LEFT, whole, part)
+    except Refusal as refused:
+        assert "isn't plain" in str(refused)
+        return
+
+    assert made is not None
+    assert made.is_keyed
+    assert made.thaw() == by_rows(JoinKind.LEFT, whole.thaw(), rows)
+
+
+def kept(rows: list[Any]) -> Columns:
+    """Return rows as columns, with one for what is the same in each."""
+    made = gathered([rows])
+    assert made is not None
+    return spread(made)

@@ -172,6 +172,49 @@ def test_none_is_minded() -> None:
     assert by_columns(rows, Map(lambda x: x + 1)) == "guard: None in `+`"
 
 
+def halves(x: int) -> tuple[int, int] | None:
+    """Return a pair or None."""
+    if x % 2 == 0:
+        return x // 2, x - x // 2
+    return None
+
+
+def second_half(x: int) -> int | None:
+    """Take a pair apart where there is one."""
+    found = halves(x)
+    return found and found[1]
+
+
+def looked_at(x: int) -> int:
+    """Look whether there is a pair before taking it apart."""
+    found = halves(x)
+    if found is None:
+        return -1
+    return found[0] * 10 // found[1]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        looked_at,
+        lambda x: halves(x) is None,
+        lambda x: halves(x) or (0, x),
+        lambda x: (halves(x) if x > 0 else halves(-x)) or (7, 7),
+        lambda x: (halves(x) if x > 0 else (1, x)) or (7, 7),
+        second_half,
+        lambda x: 1 if halves(x) else 2,
+        lambda x: not halves(x),
+    ],
+    ids=map(str, itertools.count()),
+)
+def test_a_tuple_may_be_none(function: Callable[[Any], Any]) -> None:
+    """It can be looked at, and replaced; a record that is one or the other can't be."""
+    check(function, [2, -5, 9, 8, -4])
+    assert by_columns([2, 5], Map(halves)) == (
+        "refused: sometimes a tuple and sometimes a NoneType"
+    )
+
+
 @pytest.mark.parametrize(
     ("function", "rows", "reason"),
     [

@@ -71,10 +71,12 @@ def test_reduced_blocks_are_folded_if_any_is_columns() -> None:
     columnar, report = Columnar(Mode.VERIFY, 10), StageReport()
     blocks: list[Frozen] = [columns(PAIRS), freeze([(1, 5), (99, 1)])]
 
-    made = folded(columnar, blocks, operator.add, report)
+    made = folded(columnar, blocks, operator.add, b"add", report)
 
     assert made is not None
     assert dict(made.thaw()) == {**dict(PAIRS), 1: 6, 99: 1}
-    assert folded(columnar, [freeze(PAIRS)] * 2, operator.add, report) is None
-    assert folded(columnar, [columns(PAIRS * 2)] * 2, operator.add, report) is None
-    assert folded(Columnar(Mode.OFF), blocks, operator.add, report) is None
+    assert folded(columnar, [freeze(PAIRS)] * 2, operator.add, b"add", report) is None
+    assert (
+        folded(columnar, [columns(PAIRS * 2)] * 2, operator.add, b"add", report) is None
+    )
+    assert folded(Columnar(Mode.OFF), blocks, operator.add, b"add", report) is None

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from millstream.engine.base.errors import DurabilityError
 from millstream.engine.base.storage import LocalStorage
-from millstream.engine.durable.object_files import read_rows, write_rows
+from millstream.engine.columnar.gathering import gathered
+from millstream.engine.durable.object_files import read_rows, write_pieces, write_rows
 
 STORAGE = LocalStorage()
 ROWS = [(i, "x" * i) for i in range(7)]
@@ -33,6 +34,38 @@ def test_what_was_written_is_read(
 
     assert write_rows(STORAGE, path, rows, batch_rows, sync=False) == len(rows)
     assert list(read_rows(STORAGE, path)) == rows
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 5)), max_size=4))
+def test_columns_are_read_as_the_rows_that_they_are(
+    tmp_path_factory: pytest.TempPathFactory, pieces: list[tuple[bool, int]]
+) -> None:
+    """Before and behind others, and rows that come one by one; in their order."""
+    path = str(tmp_path_factory.getbasetemp() / "pieces")
+    each = [(is_columns, ROWS[:count]) for is_columns, count in pieces]
+
+    count = write_pieces(
+        STORAGE,
+        path,
+        (
+            (gathered([rows]) if is_columns else None) or iter(rows)
+            for is_columns, rows in each
+        ),
+    )
+
+    expected = [row for _, rows in each for row in rows]
+    assert count == len(expected)
+    assert list(read_rows(STORAGE, path)) == expected
+
+
+def test_many_columns_are_several_frames(tmp_path: Path) -> None:
+    """None is too large to be read at once."""
+    columns = gathered([list(range(100_001))])
+    assert columns is not None
+    path = str(tmp_path / "rows")
+
+    assert write_pieces(STORAGE, path, [columns]) == 100_001
+    assert list(read_rows(STORAGE, path)) == list(range(100_001))
 
 
 def test_a_file_cut_anywhere_is_noticed(tmp_path: Path) -> None:

@@ -166,7 +166,7 @@ def _merge(total: _Tally, part: _Tally) -> None:
     type=click.Choice(list(SUBJECTS)),
     default="programs",
     show_default=True,
-    help="Programs of one job or a few, functions alone, or streams.",
+    help="Programs of one job or a few, functions alone, streams, or mapWithState.",
 )
 @click.option("--reasons", default=25, show_default=True, help="How many to show.")
 def main(

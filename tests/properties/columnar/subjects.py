@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tests.properties.columnar.choices import Choices, replayed, shrink
 from tests.properties.columnar.drawing import draw_function, draw_program
+from tests.properties.columnar.drawing_states import draw_mapped_states
 from tests.properties.columnar.drawing_streams import draw_stream
 from tests.properties.columnar.running import Case, compare_stream, running
 from tests.properties.columnar.translating import compare_function
@@ -14,6 +15,7 @@ SUBJECTS: dict[str, Callable[[Choices], str]] = {
     "programs": draw_program,
     "functions": draw_function,
     "streams": draw_stream,
+    "states": draw_mapped_states,
 }
 
 
@@ -37,12 +39,15 @@ class Subject:
 
 @contextmanager
 def trying(what: str, slots: int) -> Iterator[Subject]:
-    """Give what is to be tried: "programs", single "functions" or "streams"."""
+    """Give what is to be tried: "programs", "functions", "streams" or "states"."""
     if what == "functions":
         yield Subject(draw_function, compare_function)
         return
     if what == "streams":
         yield Subject(draw_stream, compare_stream)
+        return
+    if what == "states":
+        yield Subject(draw_mapped_states, compare_stream)
         return
     with running(slots) as runner:
         yield Subject(draw_program, runner.compare)

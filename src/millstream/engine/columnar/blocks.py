@@ -9,7 +9,7 @@ from millstream.engine.columnar.shapes import Fixed, Plain, Shape, TupleOf, to_r
 from millstream.engine.plan.partitions import FrozenRows, FrozenText
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class Columns:
     """Records as a Polars frame, which nothing changes, and the shape that they have."""
 

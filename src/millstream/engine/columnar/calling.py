@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from millstream.engine.base import frames
 from millstream.engine.columnar.blocks import Columns
@@ -13,11 +13,14 @@ from millstream.engine.columnar.stages import projected
 from millstream.engine.columnar.values import Refusal, Tuple, leaves, shape_of
 from millstream.engine.plan.steps import Map
 
+T = TypeVar("T")
+
 
 class Form(Protocol):
     """How a record becomes the arguments of a function: a class of ours around it.
 
-    It lists `function` in its `columnar_fields`, so that it can be translated too.
+    It lists `function` in its `columnar_fields`, so that it can be translated too. With
+    other fields that matter it has a `form_name` that says them.
     """
 
     def __call__(self, function: Callable[..., Any]) -> Callable[[Any], Any]:
@@ -33,6 +36,11 @@ class Caller:
         self._pipeline = pipeline
         self._function = function
         self._key = frames.dumps_function(function)
+
+    def kept(self, name: str, make: Callable[[], T]) -> T:
+        """Return what was made for this function under a name, in this job or before."""
+        made: T = self._pipeline.kept((name, self._key), make)
+        return made
 
     def __call__(self, form: Form, records: Columns) -> Columns:
         """Return what the function makes of each record.
@@ -74,7 +82,8 @@ class Caller:
 
     def _lower(self, form: Form, records: Columns) -> tuple[Run, Lowered]:
         called = form(self._function)
-        key = type(called).__name__.encode() + self._key
+        name = getattr(called, "form_name", type(called).__name__)
+        key = name.encode() + self._key
         run = Run((), 0, [Map(called)], [key], [0])
         report = StageReport()
         made = self._pipeline.lower(

@@ -26,6 +26,7 @@ from millstream.engine.columnar.values import (
     Value,
     as_scalar,
     leaves,
+    literal,
     name_of,
     shape_of,
     value_of,
@@ -107,6 +108,8 @@ def unpacked(t: Translation, value: Value, count: int) -> Sequence[Value]:
                 list_operations.list_item(t, value, Constant(position))
                 for position in range(count)
             ]
+        case Special() if len(value.items()) == count:
+            return value.items()
         case _:
             msg = f"unpacking a {name_of(value)} into {count} names"
             raise Refusal(msg)
@@ -192,6 +195,8 @@ def length(t: Translation, value: Value) -> Value:
             return Scalar(Kind.INT, size.cast(pl.Int64))
         case Comprehension():
             return list_operations.list_length(t, as_list(t, value))
+        case Special():
+            return literal(len(value.items()))
         case _:
             msg = f"len() of a {name_of(value)}"
             raise Refusal(msg)

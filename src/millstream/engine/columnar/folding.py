@@ -12,20 +12,24 @@ import polars as pl
 from millstream.engine.columnar import shapes
 from millstream.engine.columnar.blocks import Columns
 from millstream.engine.columnar.calling import Caller, OfPair
-from millstream.engine.columnar.compacting import compacted, compacted_at_times
+from millstream.engine.columnar.compacting import compacted_at_times
 from millstream.engine.columnar.gathering import alike, spread
+from millstream.engine.columnar.grouping import Grouping, OverflowRefusal
 from millstream.engine.columnar.joins import Side, has_each_key_once, side_of, values_of
+from millstream.engine.columnar.lookup import MergeValues, put_together, remember
 from millstream.engine.columnar.shapes import TupleOf
 from millstream.engine.columnar.values import Refusal
 
 # Each frame costs a pass over all keys; past so many, grouping them is cheaper.
 FRAMES_MAX = 3
-_AT = "at"
-_ORDER = "order"
 
 
-def folded(blocks: Sequence[Columns], caller: Caller) -> Columns:
+def folded(
+    blocks: Sequence[Columns], caller: Caller, grouping: Grouping | None = None
+) -> Columns:
     """Return the pairs of all blocks, values of equal keys merged, in order of first sight.
+
+    The `grouping` is what the function is known to do, if it is known.
 
     Raises:
         Refusal: A key comes twice in one block, or the row path must do it.
@@ -42,48 +46,36 @@ def folded(blocks: Sequence[Columns], caller: Caller) -> Columns:
         msg = "a key that comes twice"
         raise Refusal(msg)
     whole = sides[0]
-    for side in sides[1:]:
-        whole = _merged(whole, side, caller)
-    names = shapes.column_names(whole.frame.width)
-    frame = whole.frame.rename(dict(zip(whole.frame.columns, names, strict=True)))
+    if len(sides) > 1 and not whole.values:
+        msg = "pairs without values"
+        raise Refusal(msg)
+    merge = _merge(whole, caller, grouping)
+    frame = whole.frame
+    for part, side in zip(parts[1:], sides[1:], strict=True):
+        frame, at = put_together(frame, side.frame, whole.keys, merge)
+        remember(part, at)
+    names = shapes.column_names(frame.width)
+    frame = frame.rename(dict(zip(frame.columns, names, strict=True)))
     return Columns(compacted_at_times(frame), shape, is_keyed=True)
 
 
-def _merged(whole: Side, other: Side, caller: Caller) -> Side:
-    names = [f"other_{name}" for name in other.values]
-    renamed = dict(zip(other.values, names, strict=True))
-    met = whole.frame.with_row_index(_AT).join(
-        other.frame.with_row_index(_ORDER).rename(renamed),
-        on=whole.keys,
-        how="inner",
-        nulls_equal=True,
-        maintain_order="left",
-    )
-    columns = [whole.frame[name] for name in whole.keys]
-    columns += _merged_values(whole, met, names, caller)
-    frame = pl.DataFrame(columns)
-    if met.height < other.frame.height:
-        at = pl.int_range(pl.len(), dtype=pl.get_index_type())
-        alone = other.frame.filter(~at.is_in(met[_ORDER].implode()))
-        frame = pl.concat([frame, compacted(alone)])
-    return replace(whole, frame=frame)
+def _merge(side: Side, caller: Caller, grouping: Grouping | None) -> MergeValues:
+    def called(old: list[pl.Series], new: list[pl.Series]) -> list[pl.Series]:
+        columns = [*old, *(each.alias(f"other_{each.name}") for each in new)]
+        names = [each.name for each in columns]
+        pair = TupleOf((side.value, side.value))
+        made = spread(caller(OfPair, values_of(pl.DataFrame(columns), names, pair)))
+        if made.shape != side.value:
+            msg = "what it returns isn't of the type of what it takes"
+            raise Refusal(msg)
+        return list(made.frame.get_columns())
 
+    def merged(old: list[pl.Series], new: list[pl.Series]) -> list[pl.Series]:
+        if grouping is not None and grouping.is_united(side.key, side.value):
+            try:
+                return grouping.merged(old, new)
+            except OverflowRefusal:
+                pass  # It is less exact about what fits.
+        return called(old, new)
 
-def _merged_values(
-    whole: Side, met: pl.DataFrame, names: list[str], caller: Caller
-) -> list[pl.Series]:
-    values = [whole.frame[name] for name in whole.values]
-    if not values:
-        msg = "pairs without values"
-        raise Refusal(msg)
-    if not met.height:
-        return values
-    pair = TupleOf((whole.value, whole.value))
-    made = spread(caller(OfPair, values_of(met, [*whole.values, *names], pair)))
-    if made.shape != whole.value:
-        msg = "what it returns isn't of the type of what it takes"
-        raise Refusal(msg)
-    return [
-        old.clone().scatter(met[_AT], new)
-        for old, new in zip(values, made.frame.get_columns(), strict=True)
-    ]
+    return merged

@@ -13,6 +13,7 @@ import polars as pl
 from millstream.engine.columnar import shapes
 from millstream.engine.columnar.blocks import Columns, is_pair
 from millstream.engine.columnar.gathering import alike
+from millstream.engine.columnar.lookup import recall
 from millstream.engine.columnar.shapes import Fixed, Kind, Plain, Shape, TupleOf
 from millstream.engine.columnar.values import Refusal
 from millstream.engine.plan.kernels import JoinKind
@@ -76,6 +77,11 @@ def join(kind: JoinKind, left: Columns | None, right: Columns | None) -> Columns
     a = None if left is None else side_of(left, "a")
     b = None if right is None else side_of(right, "b")
     if a is not None and b is not None:
+        if kind is JoinKind.LEFT and a.is_keyed and b.is_keyed:
+            assert right is not None, "it has a side"
+            made = _left_at_known_places(a, b, right)
+            if made is not None:
+                return made
         is_keyed = a.is_keyed and (b.is_keyed or kind is JoinKind.ONLY_LEFT)
         return replace(_join(kind, a, b), is_keyed=is_keyed)
     if a is not None:
@@ -83,6 +89,27 @@ def join(kind: JoinKind, left: Columns | None, right: Columns | None) -> Columns
     if b is not None and kind in (JoinKind.RIGHT, JoinKind.FULL):
         return _pairs(_by_first_sight(b), b, Fixed(None), b.value)
     return None
+
+
+def _left_at_known_places(a: Side, b: Side, right: Columns) -> Columns | None:
+    """Return a left join without looking for any key; None: they must be looked for."""
+    if a.key != b.key:
+        return None
+    at = recall(right, b.frame.select(b.keys), a.frame.select(a.keys))
+    if at is None:
+        return None
+    is_lacking = len(at) < a.frame.height
+    value = _perhaps(b.value, is_lacking=is_lacking)
+    columns = list(a.frame.get_columns())
+    columns += [_spread_out(b.frame[name], at, a.frame.height) for name in b.values]
+    made = _pairs(pl.DataFrame(columns), a, a.value, value)
+    return replace(made, is_keyed=True)
+
+
+def _spread_out(values: pl.Series, at: pl.Series, height: int) -> pl.Series:
+    """Return values each at its place, null elsewhere."""
+    empty = pl.repeat(None, height, dtype=values.dtype, eager=True)
+    return empty.scatter(at, values).alias(values.name)
 
 
 def _left_alone(kind: JoinKind, a: Side) -> Columns | None:

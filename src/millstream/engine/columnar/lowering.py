@@ -7,7 +7,8 @@ functions written in Python are walked in their turn.
 
 import ast
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from types import (
@@ -39,6 +40,7 @@ from millstream.engine.columnar.constants import (
     is_small,
 )
 from millstream.engine.columnar.functions import Dependency, Names, name_of
+from millstream.engine.columnar.state_values import StateCall, StateCell
 from millstream.engine.columnar.syntax import Scope
 from millstream.engine.columnar.values import (
     Comprehension,
@@ -65,6 +67,8 @@ class Lowering:
     on_fold: Callable[[Dependency], None]
     _depth: int = 0
     _work: int = field(default=0)
+    cell: StateCell | None = None
+    """The state that the function may change, while one of mapWithState is called."""
 
     def call(
         self,
@@ -88,7 +92,16 @@ class Lowering:
 
     def inside(self, t: Translation) -> "Lowering":
         """Return one for what is computed elsewhere: of each item of a list, say."""
-        return Lowering(t, self.on_fold, self._depth)
+        return Lowering(t, self.on_fold, self._depth, cell=self.cell)
+
+    @contextmanager
+    def holding(self, cell: StateCell) -> Iterator[StateCell]:
+        """Let what is called change the state that `cell` holds."""
+        self.cell = cell
+        try:
+            yield cell
+        finally:
+            self.cell = None
 
     def _call(  # noqa: PLR0911  A kind of function each.
         self, function: Any, args: Sequence[Value], keywords: Mapping[str, Value]
@@ -99,6 +112,8 @@ class Lowering:
         handler = known_functions.find(function)
         if handler is not None:
             return handler(self.t, args, keywords)
+        if isinstance(function, StateCall):
+            return function.lowered(self, args[0])
         if isinstance(function, FunctionType):
             return self._call_python(function, args, keywords)
         if isinstance(function, partial):

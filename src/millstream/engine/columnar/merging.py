@@ -9,11 +9,45 @@ from millstream.engine.columnar.values import (
     List,
     Refusal,
     Scalar,
+    Special,
+    Translation,
     Tuple,
     Value,
     literal,
     name_of,
 )
+
+
+class Perhaps(Special):
+    """A tuple, list or dict where `is_there` is true, else None.
+
+    No column can hold that: it can be looked at, and something else take None's place.
+    """
+
+    __match_args__ = ("value", "is_there")
+
+    def __init__(self, value: Tuple | Dict | List, is_there: pl.Expr) -> None:
+        """Let `value` be of any worth where it isn't there."""
+        self.value = value
+        self.is_there = is_there
+        self.name = f"{name_of(value)} or None"
+
+    def truth(self, t: Translation) -> pl.Expr:
+        """Return whether it is there, and not empty."""
+        if isinstance(self.value, List):
+            return Special.truth(self, t)
+        return self.is_there  # No empty one is a value: see `shape_of`.
+
+    def is_none(self) -> pl.Expr:
+        """Return where it isn't there."""
+        return ~self.is_there
+
+    def as_record(self, t: Translation) -> Value:
+        """Refuse."""
+        del t
+        kinds = f"a {name_of(self.value)} and sometimes a NoneType"
+        msg = f"sometimes {kinds}"
+        raise Refusal(msg)
 
 
 def choose(condition: pl.Expr, taken: Value, other: Value) -> Value:
@@ -48,6 +82,10 @@ def choose(condition: pl.Expr, taken: Value, other: Value) -> Value:
 
 
 def _choose_scalar(condition: pl.Expr, taken: Value, other: Value) -> Value:
+    if any(isinstance(each, Perhaps | Tuple | Dict | List) for each in (taken, other)):
+        perhaps = _choose_perhaps(condition, taken, other)
+        if perhaps is not None:
+            return perhaps
     known = [each for each in (taken, other) if not _is_none(each)]
     if len(known) == 2 and all(isinstance(each, Scalar | Constant) for each in known):
         a, b = (_scalar(each) for each in known)
@@ -62,6 +100,34 @@ def _choose_scalar(condition: pl.Expr, taken: Value, other: Value) -> Value:
         return Scalar(scalar.kind, made, is_optional=True)
     msg = f"sometimes a {name_of(taken)} and sometimes a {name_of(other)}"
     raise Refusal(msg)
+
+
+def _choose_perhaps(condition: pl.Expr, taken: Value, other: Value) -> Value | None:
+    """Return one of two of which one may be None, or None: of what has no column alone."""
+    both = [_parts(taken), _parts(other)]
+    known = [each for each in both if each is not None]
+    values = [value for value, _ in known if value is not None]
+    if len(known) < 2 or not values or all(is_there is True for _, is_there in known):
+        return None
+    (_, a), (_, b) = known
+    value = values[0] if len(values) == 1 else choose(condition, *values)
+    assert isinstance(value, Tuple | Dict | List), "these are merged to their like"
+    return Perhaps(value, pl.when(condition).then(a).otherwise(b))
+
+
+def _parts(value: Value) -> tuple[Tuple | Dict | List | None, pl.Expr | bool] | None:
+    """Return what is there, and where."""
+    match value:
+        case Perhaps():
+            return value.value, value.is_there
+        case Tuple() | Dict() | List():
+            return value, True
+        case Constant(None):
+            return None, False
+        case Constant(tuple() as items) if items:
+            return Tuple(tuple(map(Constant, items))), True
+        case _:
+            return None
 
 
 def _is_none(value: Value) -> bool:

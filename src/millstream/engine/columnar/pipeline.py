@@ -14,12 +14,18 @@ from typing import Any, Literal
 import polars as pl
 
 from millstream.engine.columnar.blocks import Columns, Taken, Texts
+from millstream.engine.columnar.fields import (
+    FieldsPlan,
+    frame_of_fields,
+    plan_fields,
+)
 from millstream.engine.columnar.grouping import (
     Grouped,
     Grouping,
     grouped_values,
     pair_shapes,
 )
+from millstream.engine.columnar.prefilter import lines_with
 from millstream.engine.columnar.reductions import recognise
 from millstream.engine.columnar.reports import StageReport
 from millstream.engine.columnar.runs import Run
@@ -47,6 +53,8 @@ from millstream.engine.plan.steps import Aggregator, Filter, MapValues, Reduce
 _log = logging.getLogger(__name__)
 
 _PLANS_MAX = 1024
+_FIELDS = "fields"
+_NOT_AS_FIELDS = "lines that aren't read as fields"
 _SAMPLE_ROWS = 100
 _SUM_MAX = 2.0**62  # Below it, a sum of floats is one of ints that fits 64 bits.
 _AFTER = "a step before it takes rows"
@@ -102,6 +110,9 @@ class Pipeline:
         to make columns of objects; with `is_whole` all steps must be known, or none is
         taken.
         """
+        found = self._lower_fields(run, block)
+        if found is not None:
+            return found
         columns = self._columns_of(run, block, is_reduced=is_reduced)
         if isinstance(columns, str):
             note_rows(run, report, columns)
@@ -110,20 +121,46 @@ class Pipeline:
         if plan.lowered_count < (len(run.steps) if is_whole else 1):
             self._note_refusal(run, report, plan)
             return Rejected(is_final=True)
-        query = self._run(plan, columns)
+        query = self._run(plan, columns.frame)
         if isinstance(query, GuardFailed) and query.is_hope:
             plan = self._careful_plan_of(run, columns)
-            query = self._run(plan, columns)
+            query = self._run(plan, columns.frame)
         if isinstance(query, GuardFailed):
             self._note_failure(run, report, plan, query)
             return Rejected(is_final=False)
+        if isinstance(block, FrozenText):
+            self._plan_fields(run, block, plan)
         taken = run.steps[: plan.lowered_count]
         keeps_keys = all(isinstance(each, MapValues | Filter) for each in taken)
         return Lowered(query, plan, columns.is_keyed and keeps_keys)
 
-    def _run(self, plan: StagePlan, columns: Columns) -> pl.LazyFrame | GuardFailed:
+    def _plan_fields(self, run: Run, block: FrozenText, plan: StagePlan) -> None:
+        """Look, once, whether later blocks may be read as fields."""
+        steps = run.steps[: plan.lowered_count]
+        self.kept(
+            (run.key, _FIELDS),
+            lambda: plan_fields(steps, block.data, plan, self._slip) or _NOT_AS_FIELDS,
+        )
+
+    def _lower_fields(self, run: Run, block: Taken) -> Lowered | None:
+        """Take a block of lines that can be read as fields; None: it isn't known to be one."""
+        fields = self._kept.get((run.key, _FIELDS))
+        if not isinstance(fields, FieldsPlan) or not isinstance(block, FrozenText):
+            return None
+        if not fields.is_current:
+            return None
+        frame = frame_of_fields(block.data, fields)
+        if frame is not None:
+            query = self._run(fields.stage, frame)
+            if not isinstance(query, GuardFailed):
+                return Lowered(query, fields.stage, is_keyed=False)
+        with self._lock:  # Others will be like it.
+            self._kept[run.key, _FIELDS] = _NOT_AS_FIELDS
+        return None
+
+    def _run(self, plan: StagePlan, frame: pl.DataFrame) -> pl.LazyFrame | GuardFailed:
         try:
-            return plan.run(columns.frame)
+            return plan.run(frame)
         except Exception as error:
             # An operation met, before anybody looked, what a guard would have found.
             return GuardFailed(0, _refused(error))
@@ -173,7 +210,10 @@ class Pipeline:
         known: StagePlan | None = self._kept.get((run.key, TEXT))
         if known is not None and run.steps and not known.lowered_count:
             return known.refusal
-        frames = [frame_of_text(each.data) for each in blocks]
+        texts = [each.data for each in blocks]
+        if known is not None and known.needle is not None:
+            texts = [lines_with(data, known.needle) for data in texts]
+        frames = [frame_of_text(data) for data in texts]
         return Columns(frames[0] if len(frames) == 1 else pl.concat(frames), TEXT)
 
     def _columns_of_rows(self, run: Run, block: FrozenRows) -> Columns | str:
@@ -252,9 +292,7 @@ class Pipeline:
         if any(each.shape != shape for each in filled):
             report.note_ending("rows", "blocks of different types")
             return None
-        grouping = self.kept(
-            ("merge", key, shape), lambda: self._grouping_of(Reduce(merge), shape)
-        )
+        grouping = self.merging(merge, key, shape)
         if isinstance(grouping, str):
             report.note_ending("rows", grouping)
             return None
@@ -265,6 +303,18 @@ class Pipeline:
         made = self.finish(grouping, parts, report)
         if made is not None:
             report.note_ending("columns", "")
+        return made
+
+    def merging(
+        self, merge: Callable[[Any, Any], Any], key: bytes, shape: Shape
+    ) -> Grouping | str:
+        """Return how reduced pairs of a shape are merged, or why it isn't known.
+
+        `key` identifies the function over jobs.
+        """
+        made: Grouping | str = self.kept(
+            ("merge", key, shape), lambda: self._grouping_of(Reduce(merge), shape)
+        )
         return made
 
     def grouped(

@@ -4,8 +4,6 @@ The very hash that the row path takes (`portable_hash`), so that a key is in one
 whichever path its records came by.
 """
 
-import zlib
-from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,6 +12,7 @@ import polars as pl
 
 from millstream.engine.columnar import shapes
 from millstream.engine.columnar.blocks import Columns
+from millstream.engine.columnar.checksums import crc32
 from millstream.engine.columnar.shapes import Kind, Plain, Shape, TupleOf
 from millstream.engine.columnar.values import Refusal
 from millstream.engine.plan.partitioners import portable_hash
@@ -85,20 +84,13 @@ def _places(
         if isinstance(shape, Plain) and not shape.is_optional:
             column = keys.to_series(0)
             if shape.kind is Kind.STR:
-                return _of_texts(column, count)
+                return crc32(column) % count
             if shape.kind is Kind.INT and _is_small(column):
                 return _of_ints(column, count)
     rows: Sequence[Any] = shapes.to_rows(keys, shape)
     if not shapes.column_count(shape):
         rows = shapes.to_rows(shapes.blank_frame(height), shape)
     return pl.Series([function(key) % count for key in rows], dtype=pl.UInt32)
-
-
-def _of_texts(texts: pl.Series, count: int) -> pl.Series:
-    data = texts.cast(pl.Binary).to_list()
-    # CRC-32 is a C call a key; Polars has none of its own.
-    hashes = pl.Series(array("I", map(zlib.crc32, data)), dtype=pl.UInt32)
-    return hashes % count
 
 
 def _is_small(ints: pl.Series) -> bool:

@@ -14,6 +14,7 @@ import polars as pl
 from millstream.engine.columnar import containers, shapes
 from millstream.engine.columnar.functions import Dependency
 from millstream.engine.columnar.lowering import Lowering, scalar_truth
+from millstream.engine.columnar.prefilter import needle_of
 from millstream.engine.columnar.shapes import Shape
 from millstream.engine.columnar.values import (
     Comprehension,
@@ -23,6 +24,7 @@ from millstream.engine.columnar.values import (
     List,
     Refusal,
     Scalar,
+    Special,
     Translation,
     Tuple,
     Value,
@@ -106,6 +108,8 @@ class StagePlan:
     """The shape that it is for."""
     is_sampled: bool
     """Whether it depends on what the first block looked like."""
+    needle: str | None = None
+    """A text without which a line is dropped by the very first operation, if any is."""
 
     @property
     def shape(self) -> Shape:
@@ -174,15 +178,21 @@ def plan_stage(
     on_slip: Callable[[Exception], str] | None = None,
     *,
     is_hopeful: bool = False,
+    record: Value | None = None,
 ) -> StagePlan:
     """Return the plan of steps for records of a shape.
 
-    A hopeful one is faster, and has guards that a careful one does without. `sample` is a block of such records, for what depends on the data. `on_slip` takes an
-    error of ours in a translation, and returns the reason to give for the refusal.
+    A hopeful one is faster, and has guards that a careful one does without. `sample` is a
+    block of such records, for what depends on the data. `on_slip` takes an error of ours
+    in a translation, and returns the reason to give for the refusal. `record` is what
+    stands for a record, if not the columns of its shape.
+
+    Raises:
+        Refusal: What comes out is known between steps only.
     """
     planner = _Planner(sample, is_hopeful)
     names = shapes.column_names(shapes.column_count(shape))
-    value = value_of(shape, iter([pl.col(name) for name in names]))
+    value = record or value_of(shape, iter([pl.col(name) for name in names]))
     refusal = ""
     count = 0
     for position, step in enumerate(steps):
@@ -209,7 +219,21 @@ def plan_stage(
         tuple(planner.dependencies),
         shape,
         planner.is_sampled,
+        _needle_of(operations) if shape == shapes.TEXT and not record else None,
     )
+
+
+def _needle_of(operations: Sequence[tuple[int, Operation]]) -> str | None:
+    lets: dict[str, pl.Expr] = {}
+    for _, operation in operations:
+        match operation:
+            case Compute(columns):
+                lets.update(columns)
+            case Keep(condition):
+                return needle_of(condition, lets)
+            case _:
+                break  # A guard might fail of a line that is dropped afterwards.
+    return None
 
 
 def _with_needed(
@@ -317,6 +341,9 @@ class _Planner:
                 assert_never(step)
         if isinstance(made, Comprehension):
             made = containers.as_list(t, made)
+        if isinstance(made, Special) and made.is_handed_on:
+            self._add(position, t)
+            return made
         made = as_record(t, made)
         shape_of(made)  # Refuses what can be no record.
         kept = map_leaves(made, lambda expr: _kept(t, expr))

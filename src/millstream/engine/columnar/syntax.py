@@ -24,8 +24,9 @@ from millstream.engine.columnar.constants import (
     is_folded,
 )
 from millstream.engine.columnar.functions import Names
-from millstream.engine.columnar.merging import choose
+from millstream.engine.columnar.merging import Perhaps, choose
 from millstream.engine.columnar.shapes import Kind, Plain
+from millstream.engine.columnar.state_values import Fork
 from millstream.engine.columnar.values import (
     Comprehension,
     Constant,
@@ -109,14 +110,17 @@ class Scope:
             return self.run(body if condition else orelse)
         condition = self.t.once(condition)
         before = dict(self.locals)
+        fork = Fork(self.lowering.cell)
         with self.t.when(condition):
             self.narrow(test, holds=True)
             taken = self.run(body)
         self.locals = dict(before)
+        fork.turn()
         with self.t.when(~condition):
             self.narrow(test, holds=False)
             other = self.run(orelse)
         self.locals = before
+        fork.join(condition)
         return choose(condition, taken, other)
 
     def narrow(self, test: ast.expr, *, holds: bool) -> None:
@@ -128,6 +132,8 @@ class Scope:
                     self.locals[name] = Scalar(known.kind, known.expr)
                 else:
                     self.locals[name] = Constant(None)
+            elif isinstance(known, Perhaps):
+                self.locals[name] = known.value if is_present else Constant(None)
 
     def _assign(self, statement: ast.stmt) -> None:
         match statement:
@@ -142,6 +148,8 @@ class Scope:
                 self._bind(target, made)
             case ast.Expr(ast.Constant()) | ast.Pass():
                 pass
+            case ast.Expr(value) if self.lowering.cell is not None:
+                self._kept(self.value(value))  # For what it does to the state.
             case ast.For():
                 self._add_up(statement)
             case _:
@@ -395,10 +403,16 @@ class Scope:
             return self._logic(is_and, rest) if truth == is_and else left
         condition = self.t.once(truth)
         before = dict(self.locals)
-        with self.t.when(condition if is_and else ~condition):
+        is_on = condition if is_and else ~condition
+        fork = Fork(self.lowering.cell)
+        with self.t.when(is_on):
             self.narrow(first, holds=is_and)
             right = self._logic(is_and, rest)
         self.locals = before
+        fork.turn()
+        fork.join(is_on)
+        if isinstance(left, Perhaps):
+            left = Constant(None) if is_and else left.value
         if is_and:
             return choose(condition, right, left)
         if isinstance(left, Scalar):
@@ -415,14 +429,17 @@ class Scope:
             return self.value(body if condition else orelse)
         condition = self.t.once(condition)
         before = dict(self.locals)
+        fork = Fork(self.lowering.cell)
         with self.t.when(condition):
             self.narrow(test, holds=True)
             taken = self.value(body)
         self.locals = dict(before)
+        fork.turn()
         with self.t.when(~condition):
             self.narrow(test, holds=False)
             other = self.value(orelse)
         self.locals = before
+        fork.join(condition)
         return choose(condition, taken, other)
 
     # Truth: of conditions, in which `and` and `or` may join values of any types.
@@ -450,10 +467,14 @@ class Scope:
             return self._all_true(is_and, rest) if truth == is_and else truth
         truth = self.t.once(truth)
         before = dict(self.locals)
-        with self.t.when(truth if is_and else ~truth):
+        is_on = truth if is_and else ~truth
+        fork = Fork(self.lowering.cell)
+        with self.t.when(is_on):
             self.narrow(first, holds=is_and)
             others = self._all_true(is_and, rest)
         self.locals = before
+        fork.turn()
+        fork.join(is_on)
         if isinstance(others, bool):
             return truth if others == is_and else others
         return truth & others if is_and else truth | others
@@ -469,9 +490,12 @@ class Scope:
         if holds is True:
             return self._compared(right, ops[1:], comparators[1:])
         holds = self.t.once(holds)
+        fork = Fork(self.lowering.cell)
         with ExitStack() as stack:
             stack.enter_context(self.t.when(holds))
             rest = self._compared(right, ops[1:], comparators[1:])
+        fork.turn()
+        fork.join(holds)
         if isinstance(rest, bool):
             return holds if rest else False
         return holds & rest

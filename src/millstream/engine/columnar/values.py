@@ -90,6 +90,8 @@ class Special:
     """
 
     name = "object"
+    is_handed_on = False
+    """Whether one step may hand it to the next, as long as it doesn't come out."""
 
     def truth(self, t: "Translation") -> pl.Expr:
         """Return whether it is true."""
@@ -118,6 +120,10 @@ class Special:
     def subscript(self, t: "Translation", index: "Value") -> "Value":
         """Return an item."""
         raise self._unknown("an item")
+
+    def items(self) -> "Sequence[Value]":
+        """Return all items, of one that has a known number of them."""
+        raise self._unknown("all items")
 
     def contains(self, t: "Translation", needle: "Value") -> "Value":
         """Return whether something is in it."""

@@ -113,16 +113,24 @@ def folded(
     columnar: Columnar,
     blocks: Sequence[Frozen],
     merge: Callable[[Any, Any], Any],
+    key: bytes,
     report: StageReport,
 ) -> Columns | None:
-    """Return reduced pairs of several blocks reduced to one, or None: not this way."""
+    """Return reduced pairs of several blocks reduced to one, or None: not this way.
+
+    `key` identifies the function over jobs.
+    """
     count = sum(each.count for each in blocks)
     is_any = any(isinstance(each, Columns) for each in blocks)
     if not is_any or not columnar.is_worth_it(count):
         return None
     try:
         parts = [each for each in map(_alone, blocks) if each is not None]
-        made = folding.folded(parts, Caller(columnar.pipeline, merge))
+        known = (
+            None if not parts else columnar.pipeline.merging(merge, key, parts[0].shape)
+        )
+        grouping = None if isinstance(known, str) else known
+        made = folding.folded(parts, Caller(columnar.pipeline, merge), grouping)
     except (Refusal, pl.exceptions.PolarsError):
         return None  # Grouping may know it still.
     report.note_ending("columns", "")

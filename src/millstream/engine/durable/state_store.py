@@ -444,6 +444,14 @@ class PartitionChanges:
         """The keys that have none any more."""
         return [key for key, state in self.changed.items() if state is ABSENT]
 
+    def apart(self) -> "PartitionChanges":
+        """Return what takes changes to the same as it is now, and puts them nowhere."""
+        made = PartitionChanges(
+            self._store, self.version, self.partition, self.known, None
+        )
+        made.changed.update(self.changed)
+        return made
+
     def add(self, changes: Mapping[Any, Any]) -> None:
         """Note what changed.
 

@@ -3,12 +3,13 @@
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from millstream.engine.base import frames
 from millstream.engine.base.errors import DurabilityError, SparkError
 from millstream.engine.base.levels import StorageLevel
 from millstream.engine.base.storage import Storage, open_storage
+from millstream.engine.columnar.blocks import Columns
 from millstream.engine.durable import object_files
 from millstream.engine.durable.block_store import BlockStore
 from millstream.engine.jobs.actions import Action, Apply
@@ -36,10 +37,11 @@ class CheckpointPartition:
 @dataclass(frozen=True, slots=True)
 class _WritePartition:
     directory: str
+    takes_pieces: ClassVar[bool] = True
 
-    def __call__(self, index: int, rows: Iterator[Any]) -> None:
+    def __call__(self, index: int, pieces: Iterator[Columns | Iterable[Any]]) -> None:
         storage, path = open_storage(f"{self.directory}/{part_name(index)}")
-        object_files.write_rows(storage, path, rows)
+        object_files.write_pieces(storage, path, pieces)
 
 
 def part_name(index: int) -> str:

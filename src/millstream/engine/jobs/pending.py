@@ -2,7 +2,7 @@
 
 import operator
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import chain, islice
@@ -129,6 +129,19 @@ class Finisher:
         if len(made) == 1 and not isinstance(made[0], list):
             return made[0]
         return freeze(list(chain.from_iterable(map(rows_of, made))))
+
+    def pieces(self, pending: Pending) -> Iterator[Columns | Iterable[Any]]:
+        """Yield what is pending as columns, as sequences of rows, or row by row.
+
+        Row by row is what is still to be worked out, when it is asked for.
+        """
+        if pending.blocks is not None:
+            yield from self.columnar.pieces(pending.run, self.report)
+        elif not pending.steps and isinstance(pending.rows, Collection):
+            rows = pending.rows
+            yield rows if isinstance(rows, list) else list(rows)
+        else:
+            yield self.iterate(pending)
 
     def listed(self, pending: Pending) -> list[Frozen | list[Any]]:
         """Return what is pending, worked out, as blocks."""

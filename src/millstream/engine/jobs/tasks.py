@@ -51,6 +51,7 @@ from millstream.engine.plan.partitions import (
     FrozenRows,
     FrozenText,
     freeze,
+    is_immutable,
 )
 from millstream.engine.plan.ranges import SortPartition
 from millstream.engine.plan.sampling import BernoulliSample
@@ -142,6 +143,8 @@ class Task:
                 return self._finisher.count(pending)
             case Take(count):
                 return list(islice(self._finisher.iterate(pending), count))
+            case Apply(function) if _takes_pieces(function):
+                return function(partition, self._finisher.pieces(pending))
             case Apply(function):
                 return function(partition, self._finisher.iterate(pending))
             case Fold(function):
@@ -333,7 +336,11 @@ class Task:
 
             if isinstance(aggregator, Reduce) and not pending.steps:
                 folded = zipping.folded(
-                    self.columnar, blocks, aggregator.merge, self.report
+                    self.columnar,
+                    blocks,
+                    aggregator.merge,
+                    node.functions or b"",
+                    self.report,
                 )
                 if folded is not None:
                     return self._of_blocks([folded], part)
@@ -349,8 +356,11 @@ class Task:
     ) -> Pending:
         nested = max((each.nested for each in inputs), default=0) + 1
         kernel = self._functions(node)
+        is_on = self.columnar.mode is not Mode.OFF
+        if is_on and op.is_engine_function and _takes_pieces(kernel):
+            return self._of_pieces(node, kernel, part, inputs)
         is_known = op.is_engine_function and _is_known_by_columns(kernel)
-        if not is_known or self.columnar.mode is Mode.OFF:
+        if not is_known or not is_on:
             return Pending(
                 part,
                 kernel(part, list(map(self._finisher.iterate, inputs))),
@@ -362,6 +372,24 @@ class Task:
             return self._of_blocks([made], part)
         rows = [chain.from_iterable(map(rows_of, each)) for each in blocks]
         return Pending(part, kernel(part, rows), nested=1)
+
+    def _of_pieces(
+        self, node: RddNode, kernel: Any, part: int, inputs: Sequence[Pending]
+    ) -> Pending:
+        """Return what a kernel makes that goes by columns or rows as it sees fit."""
+        pieces = list(map(self._finisher.pieces, inputs))
+        made = kernel.of_pieces(part, pieces, self.columnar, self.report, node.id)
+        filled = [each for each in made if not isinstance(each, list) or each]
+        if any(isinstance(each, Columns) for each in filled) and all(
+            isinstance(e, Columns) or (isinstance(e, list) and is_immutable(e))
+            for e in filled
+        ):
+            blocks = [freeze(e) if isinstance(e, list) else e for e in filled]
+            return self._of_blocks(blocks, part)
+        nested = max((each.nested for each in inputs), default=0) + 1
+        if len(filled) == 1:
+            return Pending(part, filled[0], nested=nested)
+        return Pending(part, chain.from_iterable(map(rows_of, filled)), nested=nested)
 
     def _zipped_by_columns(
         self,
@@ -501,12 +529,22 @@ def _is_made_whole(node: RddNode) -> bool:
     """Say whether all of a partition is computed, however little of it is taken."""
     op = node.op
     return node.level is not None or (
-        isinstance(op, Zipped) and _is_known_by_columns(op.function)
+        isinstance(op, Zipped)
+        and (_is_known_by_columns(op.function) or _takes_pieces(op.function))
     )
 
 
 def _is_known_by_columns(kernel: Any) -> bool:
     return isinstance(kernel, Join | UpdateState) and kernel.is_known_by_columns
+
+
+def _takes_pieces(kernel: Any) -> bool:
+    """Say whether a kernel takes its inputs as they are, by its method `of_pieces`.
+
+    It is given the partition, for each parent what `Finisher.pieces` yields, and where to
+    report which way it went. It returns pieces, too.
+    """
+    return getattr(type(kernel), "takes_pieces", False) is True
 
 
 def cached_id(node: RddNode, partition: int) -> str:

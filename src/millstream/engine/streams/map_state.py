@@ -4,19 +4,23 @@ What a batch costs depends on its records, not on how many keys there are: state
 a map that each batch changes in place, with what it replaced kept aside for a while.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import TYPE_CHECKING, Any
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from millstream.engine.base.errors import PySparkTypeError
+from millstream.engine.columnar.blocks import Columns, rows_of
+from millstream.engine.columnar.execution import Columnar, Mode, verify
+from millstream.engine.columnar.reports import StageReport
 from millstream.engine.durable.state_store import (
     PartitionChanges,
     StateStore,
     find_store,
 )
 from millstream.engine.durable.state_table import ABSENT
-from millstream.engine.durable.state_values import freeze_state, thaw_state
+from millstream.engine.durable.state_values import ATOMS, freeze_state, thaw_state
 from millstream.engine.plan.fusion import mark_record
 from millstream.engine.plan.partitioners import Partitioner
 from millstream.engine.streams.operators import Operator
@@ -24,6 +28,8 @@ from millstream.engine.streams.state_spec import State, StateSpec
 from millstream.engine.streams.stateful import KeyedStateOperator
 
 if TYPE_CHECKING:
+    from millstream.engine.columnar.mapping_states import Mapped
+    from millstream.engine.durable.state_map import VersionedMap
     from millstream.engine.streams.graph import DStreamGraph
 
 _SLIDES_A_SCAN = 10
@@ -43,6 +49,45 @@ class MapWithState:
     time: Any
     idle_before_ms: int | None
     """Keys last touched before this time out in this batch; None: none do."""
+
+    takes_pieces: ClassVar[bool] = True
+
+    def of_pieces(
+        self,
+        index: int,
+        parents: Sequence[Iterator[Columns | Iterable[Any]]],
+        columnar: Columnar,
+        report: StageReport,
+        node: int,
+    ) -> "Sequence[Columns | list[Any]]":
+        """Return the mapped records: by columns, if that can be, else as rows."""
+        before, new = parents
+        for piece in before:
+            if isinstance(piece, Iterator):
+                deque(piece, 0)
+        pieces, rest = _worked_out(new)
+        store: StateStore = find_store(self.token)
+        known = store.map_as_of(self.previous_ms, index)
+        made: list[Columns] = []
+        mapped: list[Any] = []
+        with store.changing(self.time_ms, index, known) as changes:
+            found = (
+                "steps before it take rows"
+                if rest is not None
+                else _by_columns(self, changes, pieces, columnar)
+            )
+            if isinstance(found, str):
+                report.note(node, "mapWithState", "rows", found)
+                there = chain.from_iterable(map(rows_of, pieces))
+                mapped = _map_records(self, changes, chain(there, rest or ()))
+            else:
+                report.note(node, "mapWithState", "columns", "")
+                for each in found.written:
+                    changes.add(_kept(each.keys, each.states))
+                made.append(found.records)
+            if self.idle_before_ms is not None:
+                _time_out(self, changes, mapped)
+        return [*made, mapped]
 
     def __call__(self, index: int, parents: Sequence[Iterable[Any]]) -> list[Any]:
         """Return the mapped records."""
@@ -98,6 +143,127 @@ def _map_records(
                 now[key] = freeze_state(state.get())
         changes.add(now)
     return mapped
+
+
+def _worked_out(
+    new: Iterator[Columns | Iterable[Any]],
+) -> tuple[list[Columns | Sequence[Any]], Iterator[Any] | None]:
+    """Return what there is already, and the rest if it is to be worked out row by row.
+
+    That is left for the row path: this batch's function may raise before it does.
+    """
+    pieces: list[Columns | Sequence[Any]] = []
+    for piece in new:
+        if not isinstance(piece, Columns | Sequence):
+            return pieces, chain(piece, chain.from_iterable(map(rows_of, new)))
+        pieces.append(piece)
+    return pieces, None
+
+
+def _by_columns(
+    kernel: MapWithState,
+    changes: PartitionChanges,
+    pieces: Sequence[Columns | Sequence[Any]],
+    columnar: Columnar,
+) -> "Mapped | str":
+    """Return what becomes of records and state, or why the row path must do it."""
+    count = sum(e.count if isinstance(e, Columns) else len(e) for e in pieces)
+    if not count:
+        return "nothing came"
+    if not columnar.is_worth_it(count):
+        return f"fewer than {columnar.rows_min} records"
+    there = sum(each.count for each in pieces if isinstance(each, Columns))
+    if columnar.rows_min and 2 * there < count:
+        # Making columns of objects would take longer than to map them.
+        return "the records are Python objects"
+    from millstream.engine.columnar import mapping_states, state_runs  # noqa: PLC0415
+
+    found = mapping_states.mapped(
+        pieces,
+        state_runs.Kernel(
+            kernel.spec.mapping,
+            _Rows(kernel),
+            kernel.time if kernel.spec.takes_time else None,
+            takes_time=kernel.spec.takes_time,
+            refreshes=kernel.spec.timeout_ms is not None,
+            part_records=_PART_RECORDS,
+            partition=changes.partition,
+        ),
+        lambda keys: _thawed(changes.known, keys, kernel.previous_ms),
+        columnar.pipeline,
+        tries_always=columnar.rows_min == 0,
+    )
+    if columnar.mode is Mode.VERIFY and not isinstance(found, str):
+        _verify(kernel, changes, pieces, found)
+    return found
+
+
+def _thawed(known: "VersionedMap", keys: list[Any], version: int) -> list[Any]:
+    from millstream.engine.columnar.state_runs import NO_STATE  # noqa: PLC0415
+
+    # Atoms, which most states are, without a call.
+    return [
+        NO_STATE
+        if kept is ABSENT
+        else kept
+        if type(kept) in ATOMS
+        else thaw_state(kept)
+        for kept in known.get_all(keys, version)
+    ]
+
+
+def _kept(keys: list[Any], states: list[Any]) -> dict[Any, Any]:
+    from millstream.engine.columnar.state_runs import NO_STATE  # noqa: PLC0415
+
+    return {
+        key: state
+        if type(state) in ATOMS
+        else ABSENT
+        if state is NO_STATE
+        else freeze_state(state)
+        for key, state in zip(keys, states, strict=True)
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """What one record leaves, by the function itself; for a few, to see how it works."""
+
+    kernel: MapWithState
+
+    def __call__(self, key: Any, value: Any, before: Any) -> Any:
+        """Return the state after it."""
+        from millstream.engine.columnar.state_runs import NO_STATE  # noqa: PLC0415
+
+        spec = self.kernel.spec
+        state = State() if before is NO_STATE else State(before)
+        first = (self.kernel.time,) if spec.takes_time else ()
+        spec.mapping(*first, key, value, state)
+        return state.get() if state.exists() else NO_STATE
+
+
+def _verify(
+    kernel: MapWithState,
+    changes: PartitionChanges,
+    pieces: Sequence[Columns | Sequence[Any]],
+    found: "Mapped",
+) -> None:
+    """Compare with what rows give.
+
+    Raises:
+        DifferenceError: They differ.
+    """
+    apart = changes.apart()
+    rows = chain.from_iterable(map(rows_of, pieces))
+    verify(found.records.thaw(), _map_records(kernel, apart, rows), "mapWithState")
+    written: dict[Any, Any] = {}
+    for each in found.written:
+        written.update(_kept(each.keys, each.states))
+    verify(_told(written), _told(apart.changed), "mapWithState, changes")
+
+
+def _told(changed: dict[Any, Any]) -> list[tuple[Any, Any]]:
+    return [(key, thaw_state(kept)) for key, kept in changed.items()]
 
 
 def _check_key(key: Any) -> None:
