@@ -20,7 +20,7 @@ from contests import (
 )
 from measuring import Benchmark
 
-_INTERVAL_S = 0.02
+_INTERVAL_S = 0.015
 _SPARK_INTERVAL_S = 0.5
 _SLOW_FILES = 1
 """How many files the engines get that would take an hour for all."""

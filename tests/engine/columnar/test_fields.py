@@ -53,7 +53,7 @@ def _plan(steps: list[Step], data: bytes) -> Any:
 @pytest.mark.parametrize("steps", SPLIT_ONLY, ids=range(len(SPLIT_ONLY)))
 def test_lines_that_are_only_split_are_read_as_fields(steps: list[Step]) -> None:
     """At one place or several, in one step or several."""
-    assert _plan(steps, b"1,b,c\n").count == 3
+    assert len(_plan(steps, b"1,b,c\n").types) == 3
 
 
 @pytest.mark.parametrize("steps", MORE, ids=range(len(MORE)))
@@ -103,6 +103,60 @@ def test_fields_are_what_split_makes(data: bytes, is_open: bool) -> None:
     if frame is not None:
         lines = split_lines(data, is_text=True)
         assert frame.rows() == [tuple(line.split(",")) for line in lines]
+
+
+def test_a_field_that_is_only_read_as_a_number_is_one() -> None:
+    """Not one of which the text is wanted, too, or another reading."""
+    steps: list[Step] = [
+        Map(lambda line: line.split(",")),
+        Map(lambda f: (int(f[0]), float(f[1]), f[2], (int(f[3]), f[3]))),
+    ]
+
+    plan = _plan(steps, b"1,2.5,c,4\n")
+
+    text = pl.String()
+    assert plan.types == (pl.Int64(), pl.Float64(), text, text)
+
+
+NUMBERS = [
+    *("0", "7", "-0", "+5", "007", "9223372036854775807", "9223372036854775808"),
+    *(
+        "-9223372036854775808",
+        "-9223372036854775809",
+        "1_000",
+        "١٢",
+        " 1",
+        "1 ",
+        "0x1f",
+    ),
+    *("-0.0", ".5", "5.", "1e5", "1E-5", "1e400", "1e-400", "4.9e-324", "0.1", "1.5"),
+    *("2.2250738585072011e-308", "inf", "-Infinity", "nan", "1e", "e", "-", "", "true"),
+]
+numbers = st.one_of(
+    st.sampled_from(NUMBERS),
+    st.integers(-(2**65), 2**65).map(str),
+    st.floats().map(repr),
+    st.text("0123456789.-+eE_ ", min_size=1, max_size=25),
+)
+
+
+@given(st.lists(st.tuples(numbers, numbers), min_size=1, max_size=5))
+def test_numbers_are_read_as_python_reads_them(pairs: list[tuple[str, str]]) -> None:
+    """To the last bit; or the block isn't read as fields at all."""
+    steps: list[Step] = [
+        Map(lambda line: line.split(",")),
+        Map(lambda f: (int(f[0]), float(f[1]))),
+    ]
+    plan = _plan(steps, b"1,2.5\n")
+    data = "\n".join(map(",".join, pairs)).encode()
+
+    frame = frame_of_fields(data, plan)
+    made = None if frame is None else plan.stage.run(frame)
+
+    if made is not None and not isinstance(made, GuardFailed):
+        event("read as fields")
+        found = to_rows(projected(made, plan.stage.value), plan.stage.shape)
+        assert list(map(repr, found)) == [repr((int(a), float(b))) for a, b in pairs]
 
 
 def test_regular_lines_are_read_as_fields() -> None:

@@ -7,12 +7,12 @@ empty; other blocks are split.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
 from millstream.engine.columnar.shapes import TEXT, Kind, column_names
-from millstream.engine.columnar.stages import StagePlan, plan_stage
+from millstream.engine.columnar.stages import Compute, StagePlan, plan_stage
 from millstream.engine.columnar.values import (
     Constant,
     Refusal,
@@ -20,6 +20,7 @@ from millstream.engine.columnar.values import (
     Special,
     Translation,
     Value,
+    leaves,
 )
 from millstream.engine.plan.steps import Step
 from millstream.engine.plan.text import split_lines, with_unix_ends
@@ -34,8 +35,8 @@ class FieldsPlan:
 
     stage: StagePlan
     separator: str
-    count: int
-    """How many fields each line has."""
+    types: tuple[pl.DataType, ...]
+    """Of each field of a line: text, or what it is only ever read as."""
 
     @property
     def is_current(self) -> bool:
@@ -118,7 +119,48 @@ def plan_fields(
         return None
     (separator,) = line.separators
     count = len(line.first.split(separator))
-    return FieldsPlan(made, separator, count) if 1 < count <= _FIELDS_MAX else None
+    if not 1 < count <= _FIELDS_MAX:
+        return None
+    stage, numbers = _with_numbers(made, column_names(count))
+    types = (numbers.get(name, pl.String()) for name in column_names(count))
+    return FieldsPlan(stage, separator, tuple(types))
+
+
+_NUMBERS: tuple[pl.DataType, ...] = (pl.Int64(), pl.Float64())
+
+
+def _with_numbers(
+    stage: StagePlan, names: Sequence[str]
+) -> tuple[StagePlan, dict[str, pl.DataType]]:
+    """Return a plan whose fields are numbers already, if they are read as such at once.
+
+    The reader of CSV files reads numbers as the cast does, or, where it can't, fails.
+    """
+    uses: dict[str, list[pl.Expr]] = {}
+    for expr in [*leaves(stage.value), *stage.exprs]:
+        for name in expr.meta.root_names():
+            uses.setdefault(name, []).append(expr)
+    numbers: dict[str, pl.DataType] = {}
+    for name in names:
+        match uses.get(name):
+            case [expr]:
+                for number in _NUMBERS:
+                    if expr.meta.eq(pl.col(name).cast(number, strict=False)):
+                        numbers[name] = number
+            case _:
+                pass
+
+    def read(expr: pl.Expr) -> pl.Expr:
+        roots = expr.meta.root_names()
+        return pl.col(roots[0]) if numbers.keys() & roots else expr
+
+    operations = tuple(
+        (step, Compute(tuple((name, read(expr)) for name, expr in each.columns)))
+        if isinstance(each, Compute)
+        else (step, each)
+        for step, each in stage.operations
+    )
+    return replace(stage, operations=operations), numbers
 
 
 def _first_line(data: bytes) -> str:
@@ -130,7 +172,7 @@ def frame_of_fields(data: bytes, plan: FieldsPlan) -> pl.DataFrame | None:
 
     None unless it is certain that each line has as many as the plan says.
     """
-    separator, count = plan.separator, plan.count
+    separator, count = plan.separator, len(plan.types)
     if not data or data.startswith(_BYTE_ORDER_MARK):
         return None
     data = with_unix_ends(data)
@@ -146,11 +188,14 @@ def frame_of_fields(data: bytes, plan: FieldsPlan) -> pl.DataFrame | None:
             has_header=False,
             separator=separator,
             quote_char=None,
-            schema=dict.fromkeys(names, pl.String),
+            schema=dict(zip(names, plan.types, strict=True)),
             empty_string_is_null=False,
         )
-    except pl.exceptions.PolarsError:  # A line with more fields, or invalid UTF-8.
-        return None
+    except pl.exceptions.PolarsError:
+        return None  # A line with more fields, one that is no number, invalid UTF-8.
     # A line with fewer fields gets empty ones, of which the last is one.
-    lengths = frame[names[-1]].str.len_bytes()
-    return frame if lengths.null_count() == 0 and (lengths > 0).all() else None
+    last = frame[names[-1]]
+    is_there = (
+        last.str.len_bytes() > 0 if last.dtype == pl.String else last.is_not_null()
+    )
+    return frame if is_there.fill_null(False).all() else None

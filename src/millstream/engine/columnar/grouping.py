@@ -179,7 +179,9 @@ class Grouping:
             checks.extend(each.alias(f"{name}_{n}") for n, each in enumerate(check))
         for name, plain in zip(keys, shapes.plain_shapes(self.key), strict=True):
             checks.extend(_key_checks(name, plain))
-        frame = _grouped(query, keys, [*aggregations, *checks])
+        frame = _grouped(
+            query, keys, [*aggregations, *checks], in_parts=self.reduction.is_order_free
+        )
         _check(frame, [each.meta.output_name() for each in checks])
         return frame.select(*keys, *[each.meta.output_name() for each in aggregations])
 
@@ -315,8 +317,13 @@ def _key_checks(name: str, plain: Plain) -> list[pl.Expr]:
 
 
 def _grouped(
-    query: pl.LazyFrame, keys: Sequence[str], aggregations: Sequence[pl.Expr]
+    query: pl.LazyFrame,
+    keys: Sequence[str],
+    aggregations: Sequence[pl.Expr],
+    *,
+    in_parts: bool,
 ) -> pl.DataFrame:
+    """Return groups in the order in which keys were first seen."""
     if not keys:
         whole = query.select(
             *[each.alias(each.meta.output_name()) for each in aggregations],
@@ -324,6 +331,10 @@ def _grouped(
             pl.first().count().alias("present"),  # As in `height_of`.
         )
         return collected(whole).filter(pl.col(_ORDER) > 0)
+    if not in_parts:
+        # The streaming engine would gather each group, too, and take longer.
+        whole = query.group_by(keys, maintain_order=True).agg(*aggregations)
+        return collected(whole, "in-memory")
     grouped = query.with_row_index(_ORDER).group_by(keys)
     frame = collected(grouped.agg(*aggregations, pl.col(_ORDER).min()))
     # On many threads it takes less time, but more of the processor's.

@@ -112,6 +112,11 @@ class StagePlan:
     """A text without which a line is dropped by the very first operation, if any is."""
 
     @property
+    def exprs(self) -> list[pl.Expr]:
+        """All expressions of the operations."""
+        return [expr for _, each in self.operations for expr in _exprs_of(each)]
+
+    @property
     def shape(self) -> Shape:
         """The shape of the records after the lowered steps."""
         return shape_of(self.value)
@@ -236,6 +241,18 @@ def _needle_of(operations: Sequence[tuple[int, Operation]]) -> str | None:
     return None
 
 
+def _exprs_of(operation: Operation) -> list[pl.Expr]:
+    match operation:
+        case Compute(columns):
+            return [expr for _, expr in columns]
+        case Check(guards):
+            return [guard.bad for guard in guards]
+        case Keep(condition):
+            return [condition]
+        case Explode():
+            return []  # Of columns that are there.
+
+
 def _with_needed(
     operations: Sequence[tuple[int, Operation]], value: Value
 ) -> tuple[tuple[int, Operation], ...]:
@@ -246,20 +263,15 @@ def _with_needed(
         match operation:
             case Check(guards):
                 made.append((step, Check(guards, tuple(sorted(needed)))))
-                exprs = [guard.bad for guard in guards]
             case Compute(columns):
                 made.append((step, operation))
                 needed -= {name for name, _ in columns}
-                exprs = [expr for _, expr in columns]
-            case Keep(condition):
-                made.append((step, operation))
-                exprs = [condition]
             case Explode(columns):
                 made.append((step, operation))
                 needed |= set(columns)
-                exprs = []
-            case _:
-                assert_never(operation)
+            case Keep():
+                made.append((step, operation))
+        exprs = _exprs_of(operation)
         needed |= {name for expr in exprs for name in expr.meta.root_names()}
         if isinstance(operation, Compute):
             needed -= {name for name, _ in operation.columns}
