@@ -98,14 +98,13 @@ def _peers() -> list[str]:
 
 def _limit_row(result: dict[str, Any]) -> str:
     value, limit = result["median"], result["limit"]
-    is_within = value >= limit if result["is_least"] else value <= limit
     spread = f"{min(result['numbers']):.3g} to {max(result['numbers']):.3g}"
+    measured = f"| {result['what']} | {value:.3g} {result['unit']} | {spread} |"
+    if limit is None:
+        return f"{measured} | |"
+    is_within = value >= limit if result["is_least"] else value <= limit
     bound = f"{'at least' if result['is_least'] else 'at most'} {limit:g}"
-    verdict = "ok" if is_within else "**missed**"
-    return (
-        f"| {result['what']} | {value:.3g} {result['unit']} | {spread} | {bound} | "
-        f"{verdict} |"
-    )
+    return f"{measured} {bound} | {'ok' if is_within else '**missed**'} |"
 
 
 def _contender_rows(contests: dict[str, dict[str, Any]]) -> list[str]:
