@@ -10,8 +10,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from millstream.context import SparkContext
+from millstream.engine.base.clock import Clock
+from millstream.engine.base.config import Settings
 from millstream.engine.columnar.execution import ROWS_MIN, Columnar, Mode
 from millstream.engine.jobs import driver
+from millstream.engine.jobs.placement import Processes
 from millstream.streaming import StreamingContext
 
 _SOURCE = str(Path(__file__).parent.parent / "src")
@@ -27,6 +30,16 @@ def _forced(mode: Mode, given: Mode, rows_min: int) -> Columnar:
     """Return what a context takes when the environment chooses: unless a test chose."""
     is_chosen = given is not Mode.ON or rows_min != ROWS_MIN
     return Columnar(given, rows_min) if is_chosen else Columnar(mode, 0)
+
+
+def _chosen(mode: Processes, settings: Settings, clock: Clock | None) -> Processes:
+    """Return where stages run when the environment chooses: unless a test chose."""
+    if settings.get_bool("spark.python.profile"):
+        return Processes.OFF
+    given = settings.get_str("spark.millstream.processes")
+    if clock is not None or given != "auto":
+        return Processes(given) if clock is None else Processes.OFF
+    return mode
 
 
 _RELAXED = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
@@ -50,6 +63,11 @@ _mode = os.environ.get("MILLSTREAM_COLUMNAR")
 if _mode is not None:
     vars(driver)["Columnar"] = partial(_forced, Mode(_mode))
 
+# MILLSTREAM_PROCESSES=always runs in worker processes whatever can run there.
+_processes = os.environ.get("MILLSTREAM_PROCESSES")
+if _processes is not None:
+    vars(driver)["_processes_mode"] = partial(_chosen, Processes(_processes))
+
 
 @pytest.fixture(autouse=True)
 def _no_strays() -> Iterator[None]:
@@ -62,13 +80,25 @@ def _no_strays() -> Iterator[None]:
         active.stop()
     if live is not None:
         live.stop()
-    left = [thread for thread in threading.enumerate() if thread not in before]
+    left = [
+        thread
+        for thread in threading.enumerate()
+        # Worker processes outlive a context, for the next one.
+        if thread not in before and not thread.name.startswith("millstream-worker-")
+    ]
     for thread in left:
         thread.join(_JOIN_S)
 
     assert active is None, "the test leaves an active StreamingContext behind"
     assert live is None, "the test leaves a live SparkContext behind"
     assert not any(thread.is_alive() for thread in left), f"threads left: {left}"
+
+
+@pytest.fixture
+def threads() -> None:
+    """Skip a test that tells of threads where the environment sends all to processes."""
+    if _processes == "always":
+        pytest.skip("it tells of tasks in this process")
 
 
 @pytest.fixture

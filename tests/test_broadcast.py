@@ -33,6 +33,7 @@ def test_the_driver_sees_the_object_itself_and_tasks_a_copy(sc: SparkContext) ->
     assert sc.parallelize([0]).map(lambda _: len(shared.value)).collect() == [2]
 
 
+@pytest.mark.usefixtures("threads")
 def test_a_process_makes_one_copy(sc: SparkContext) -> None:
     """Tasks share it, however many there are."""
     shared = sc.broadcast({"a": 1})

@@ -182,3 +182,37 @@ def test_the_demo_counts_words() -> None:
     assert "lines/s" in done.stdout
     assert "the " in done.stdout
     assert done.stdout.rstrip().endswith("lines/s while processing.")
+
+
+def test_a_profile_shows_the_programs_functions_in_workers_too(tmp_path: Path) -> None:
+    """A flame graph of the whole tree of processes."""
+    path = program(
+        tmp_path,
+        "from pyspark import SparkContext\n"
+        "def slowly(number):\n"
+        "    return sum(n * n for n in range(300_000)) % 7 + number\n"
+        "print(SparkContext().parallelize(range(12), 4).map(slowly).count())\n",
+    )
+    flames = tmp_path / "flames.svg"
+
+    done = run(
+        *("run", "--profile", str(flames), "--master", "local[2]"),
+        *("--conf", "spark.millstream.processes=always", path),
+    )
+
+    assert "12" in done.stdout.splitlines(), done.stderr
+    assert "slowly (app.py" in flames.read_text().replace("&#", " ")
+
+
+def test_a_profile_says_what_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the profiler isn't installed."""
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    path = program(tmp_path, "")
+
+    result = CliRunner().invoke(main, ["run", "--profile", "flames.svg", path])
+
+    assert result.exit_code == 1
+    assert "pip install 'millstream[profile]'" in result.output

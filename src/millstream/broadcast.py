@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Generic, TypeVar
 
-from millstream.engine.base import frames, task_scope
+from millstream.engine.base import driver_link, frames, task_scope
 from millstream.engine.base.errors import PySparkRuntimeError, SparkError
 
 if TYPE_CHECKING:
@@ -55,6 +55,9 @@ class Broadcast(Generic[T]):
         """
         if task_scope.current() is None and hasattr(self, "_value"):
             return self._value
+        if driver_link.is_worker():
+            copy_here: T = _of_worker(self._key, self._id)
+            return copy_here
         pickled = _pickled.get(self._key)
         if pickled is None:
             raise _gone(self._id)
@@ -69,6 +72,7 @@ class Broadcast(Generic[T]):
         del blocking
         self._check_driver("unpersisted")
         _copies.pop(self._key, None)
+        _versions[self._key] = _versions.get(self._key, 0) + 1
 
     def destroy(self, blocking: bool = False) -> None:
         """Drop the value for good."""
@@ -103,6 +107,35 @@ class Broadcast(Generic[T]):
         return _in_task, (self._id, self._key)
 
 
+# Worker processes ask once a task which version there is, and fetch what they don't have.
+_versions: dict[int, int] = {}
+_fetched: dict[int, tuple[int, Any]] = {}
+_known_to_task: dict[int, int] = {}
+_FETCHED_MAX = 32
+driver_link.answer("broadcast", _pickled.get)
+driver_link.answer(
+    "broadcast version", lambda key: _versions.get(key, 0) if key in _pickled else None
+)
+
+
+def _of_worker(key: int, broadcast_id: int) -> Any:
+    """Return this worker process's copy of a value."""
+    scope = task_scope.current()
+    task_id = -1 if scope is None else scope.task_attempt_id
+    if _known_to_task.get(key) == task_id and key in _fetched:
+        return _fetched[key][1]
+    version = driver_link.ask("broadcast version", key)
+    if version is None:
+        raise _gone(broadcast_id)
+    if _fetched.get(key, (-1, None))[0] != version:
+        while len(_fetched) >= _FETCHED_MAX:
+            del _fetched[next(iter(_fetched))]  # Of batches long ago; it can ask again.
+        pickled = driver_link.ask("broadcast", key)
+        _fetched[key] = version, frames.loads(pickled)
+    _known_to_task[key] = task_id
+    return _fetched[key][1]
+
+
 def _in_task(broadcast_id: int, key: int) -> Broadcast[Any]:
     made: Broadcast[Any] = Broadcast.__new__(Broadcast)
     made._sc = None
@@ -121,6 +154,7 @@ def _gone(broadcast_id: int) -> SparkError:
 def _forget(key: int) -> None:
     _copies.pop(key, None)
     _pickled.pop(key, None)
+    _versions.pop(key, None)
 
 
 def forget_all(broadcasts: Iterable[Broadcast[Any]]) -> None:

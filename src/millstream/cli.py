@@ -3,6 +3,7 @@
 import json
 import os  # noqa: TID251  Environment, exec.
 import runpy
+import shutil
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -63,6 +64,7 @@ def main() -> None:
         "Examples:\n\n"
         "  millstream run wordcount.py localhost 9999\n\n"
         "  millstream run --master 'local[2]' --conf spark.default.parallelism=4 app.py\n\n"
+        "  millstream run --profile flames.svg app.py    (where its time went)\n\n"
         "  millstream run --engine pyspark app.py     (the same program on real PySpark)"
     ),
 )
@@ -74,6 +76,13 @@ def main() -> None:
     show_default=True,
     help="What answers `import pyspark`.",
 )
+@click.option(
+    "--profile",
+    type=click.Path(dir_okay=False, writable=True),
+    metavar="FILE",
+    help="Write a flame graph of the program, its tasks and its workers: an .svg to look "
+    "at, or a .json for speedscope. Needs the extra `profile`.",
+)
 @click.argument("program", type=click.Path(exists=True, dir_okay=False))
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 def run(
@@ -83,6 +92,7 @@ def run(
     settings: tuple[str, ...],
     py_files: str | None,
     engine: str,
+    profile: str | None,
     program: str,
     args: tuple[str, ...],
 ) -> None:
@@ -96,8 +106,26 @@ def run(
     _give_conf(conf)
     if engine == "pyspark":
         _run_on_pyspark(program, args, conf)
+    if profile is not None:
+        _run_profiled(profile, program, args)
     _fix_hash_seed("run", program, *args)
     sys.exit(_run_program(program, args))
+
+
+def _run_profiled(file: str, program: str, args: tuple[str, ...]) -> NoReturn:
+    """Become a profiler that runs the program; what was given as settings is inherited."""
+    beside = Path(sys.executable).with_name("py-spy")
+    profiler = str(beside) if beside.exists() else shutil.which("py-spy")
+    if profiler is None:
+        msg = (
+            "--profile needs py-spy, which isn't installed\n"
+            "hint: pip install 'millstream[profile]'"
+        )
+        raise click.ClickException(msg)
+    form = "speedscope" if file.endswith(".json") else "flamegraph"
+    command = [profiler, "record", "--subprocesses", "--format", form, "-o", file]
+    program_too = [sys.executable, "-m", "millstream", "run", program, *args]
+    os.execv(profiler, [*command, "--", *program_too])  # noqa: S606
 
 
 def _give_conf(conf: dict[str, str]) -> None:

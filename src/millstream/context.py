@@ -9,6 +9,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, TypeVar
@@ -106,14 +107,15 @@ class SparkContext:
         settings = Settings(dict(self._conf.getAll()))
         self._refuse_in_a_task(settings)
         settings.check()
-        slots, failures_max = parse_master(self.master, settings)
+        parsed = parse_master(self.master, settings)
         with SparkContext._lock:
             self._claim()
             try:
                 self._driver = Driver(
                     settings,
-                    slots=slots,
-                    task_failures_max=failures_max,
+                    slots=parsed.slots,
+                    task_failures_max=parsed.failures_max,
+                    ray_address=parsed.ray_address,
                     clock=clock,
                 )
             except BaseException:
@@ -750,28 +752,47 @@ class SparkContext:
         return self.profiler_collector
 
 
-def parse_master(master: str, settings: Settings) -> tuple[int, int]:
-    """Return slots and tries a task of a master URL.
+@dataclass(frozen=True, slots=True)
+class Master:
+    """What a master URL says."""
+
+    slots: int
+    """How many tasks run at a time; with Ray 0 stands for what the cluster has."""
+    failures_max: int
+    """How often a task is tried."""
+    ray_address: str | None = None
+    """Where the Ray cluster is; empty: the environment says, or one is started here."""
+
+
+def parse_master(master: str, settings: Settings) -> Master:
+    """Return what a master URL says.
 
     Raises:
-        IllegalArgumentError: It needs a cluster, or can't be understood.
+        IllegalArgumentError: It needs another cluster, or can't be understood.
     """
     cores = local_cores()
     if master == "local":
-        return 1, 1
+        return Master(1, 1)
     if found := re.fullmatch(r"local\[(\*|[0-9]+)(?:\s*,\s*([0-9]+))?\]", master):
         slots = cores if found[1] == "*" else int(found[1])
         if slots > 0:
-            return slots, int(found[2] or 1)
+            return Master(slots, int(found[2] or 1))
     if found := re.fullmatch(r"local-cluster\[(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\]", master):
         _log.info("local-cluster runs in this process master=%s", master)
         failures_max = settings.get_int("spark.task.maxFailures")
-        return max(1, int(found[1]) * int(found[2])), failures_max
-    if re.match(r"(spark|yarn|mesos|k8s|ray)(://|$)", master):
-        msg = f"master '{master}' needs a cluster, which this version can't use"
-        raise IllegalArgumentError(msg, hint="use local, local[N] or local[*]")
+        return Master(max(1, int(found[1]) * int(found[2])), failures_max)
+    if found := re.fullmatch(r"ray(?:://(?P<address>.+))?", master):
+        return Master(
+            settings.get_int("spark.executor.instances"),
+            settings.get_int("spark.task.maxFailures"),
+            f"ray://{found['address']}" if found["address"] else "",
+        )
+    if re.match(r"(spark|yarn|mesos|k8s)(://|$)", master):
+        msg = f"master '{master}' needs a cluster that Millstream can't use"
+        raise IllegalArgumentError(msg, hint="use local, local[N], local[*] or ray")
     msg = f"Could not parse Master URL: '{master}'"
-    raise IllegalArgumentError(msg, hint="use local, local[N], local[*] or local[N,F]")
+    hint = "use local, local[N], local[*], local[N,F], ray or ray://HOST:PORT"
+    raise IllegalArgumentError(msg, hint=hint)
 
 
 class _ListOf:

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+from millstream.engine.base import driver_link
 from millstream.engine.base.errors import PySparkRuntimeError
 
 __all__ = ["SparkFiles"]
 
-# Set by the live SparkContext; tasks run in its process.
+# Set by the live SparkContext; tasks in worker processes ask for it.
 root_directory: str | None = None
+driver_link.answer("files", lambda _: root_directory)
 
 
 class SparkFiles:
@@ -25,7 +27,10 @@ class SparkFiles:
         Raises:
             PySparkRuntimeError: There is no SparkContext.
         """
-        if root_directory is None:
+        root = root_directory
+        if root is None and driver_link.is_worker():
+            root = driver_link.ask("files", None)
+        if root is None:
             msg = "SparkFiles needs a SparkContext, and there is none"
             raise PySparkRuntimeError(msg, hint="create a SparkContext first")
-        return root_directory
+        return root

@@ -31,6 +31,7 @@ def test_text_is_known_before_it_runs(
     assert "filter at test_explaining.py" in shown[2]
 
 
+@pytest.mark.usefixtures("threads")
 def test_what_ran_tells_what_happened(capsys: pytest.CaptureFixture[str]) -> None:
     """Counts of blocks, with the guards that failed."""
     conf = SparkConf().set("spark.millstream.columnar.rows.min", "0")

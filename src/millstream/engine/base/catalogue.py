@@ -184,6 +184,36 @@ _APPLICATION = (
         "file in spark.local.dir",
         1,
     ),
+    _works(
+        "spark.executor.instances",
+        _I,
+        "0",
+        "how many actors run tasks on a Ray cluster, one at a time each; 0: as many as "
+        "the cluster has CPUs",
+        0,
+    ),
+    Setting(
+        "spark.millstream.processes",
+        _T,
+        "auto",
+        "whether stages that go row by row run in worker processes: auto where what they "
+        "cost makes it worth while, always wherever they can, off never",
+        choices=("auto", "off", "always"),
+    ),
+    _works(
+        "spark.millstream.worker.memory",
+        _MIB,
+        "2048",
+        "a worker process that has grown larger is replaced after its task",
+        1,
+    ),
+    _works(
+        "spark.task.timeout",
+        _S,
+        None,
+        "a task in a worker process that takes longer is ended, and its job told so",
+        1,
+    ),
     Setting(
         "spark.millstream.columnar",
         _T,
@@ -438,7 +468,6 @@ _FAMILIAR = (
     _nothing("spark.eventLog.enabled", _LATER),
     _nothing("spark.executor.cores", _LOCAL),
     _nothing("spark.executor.extraJavaOptions", _JVM),
-    _nothing("spark.executor.instances", _LOCAL),
     _nothing("spark.executor.memory", _MEMORY),
     _nothing("spark.io.compression.codec", "files are compressed by their extension"),
     _nothing("spark.jars", _JVM),

@@ -190,6 +190,10 @@ class PythonException(EngineError):  # noqa: N818  PySpark's name.
     """User code failed; `pyspark.errors.PythonException` is this class."""
 
 
+class WorkerLostError(SparkError):
+    """A task ended with the worker process that ran it."""
+
+
 class JobFailedError(PythonException):
     """A job gave up on a task.
 

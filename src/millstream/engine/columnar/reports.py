@@ -13,9 +13,15 @@ class StepFate:
     columns: int = 0
     rows: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
+    processes: int = 0
+    """How many tasks ran it in worker processes."""
 
     def describe(self) -> str:
         """Return it in words: "columns", or "rows: `x.foo()` isn't known"."""
+        where = ", in worker processes" if self.processes else ""
+        return self._describe_way() + where
+
+    def _describe_way(self) -> str:
         if not self.rows:
             return "columns" if self.columns else "nothing came"
         reasons = ", ".join(
@@ -38,6 +44,7 @@ class StepFate:
         self.columns += other.columns
         self.rows += other.rows
         self.reasons.update(other.reasons)
+        self.processes += other.processes
 
 
 @dataclass(slots=True)
@@ -66,6 +73,12 @@ class StageReport:
             self.steps.setdefault(key, StepFate(fate.name)).add(fate)
         for node, fate in other.shuffles.items():
             self.shuffles.setdefault(node, StepFate(fate.name)).add(fate)
+
+    @property
+    def is_by_rows(self) -> bool:
+        """Whether anything went by rows; what isn't reported did."""
+        fates = (*self.steps.values(), *self.shuffles.values())
+        return not fates or any(each.rows for each in fates)
 
     def lines(self) -> Iterable[str]:
         """Yield a line a step: its name and its fate."""

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from millstream.engine.base.errors import InternalError
 from millstream.engine.columnar.blocks import Columns
@@ -49,6 +49,8 @@ def find_store(token: int) -> "StateStore":
 class StoredState:
     """One partition of a committed version, read from files; a source partition."""
 
+    is_bound: ClassVar[bool] = True
+    """It can be read in the process that has the store only."""
     token: int
     version: int
     partition: int

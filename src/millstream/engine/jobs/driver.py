@@ -28,8 +28,15 @@ from millstream.engine.jobs.actions import Action, Collect
 from millstream.engine.jobs.book import JobBook
 from millstream.engine.jobs.checkpoints import RddCheckpoints
 from millstream.engine.jobs.failures import strip_engine_frames
+from millstream.engine.jobs.placement import (
+    Place,
+    Placement,
+    Processes,
+    records_read,
+)
 from millstream.engine.jobs.runner import JobRun
 from millstream.engine.jobs.shuffles import ShuffleRegistry
+from millstream.engine.jobs.stages import Stage
 from millstream.engine.jobs.tasks import cached_id
 from millstream.engine.plan.nodes import RddNode
 from millstream.engine.workers.in_process import InProcessWorkers, Killable
@@ -37,8 +44,12 @@ from millstream.engine.workers.in_process import InProcessWorkers, Killable
 if TYPE_CHECKING:
     import pstats
 
+    from millstream.engine.columnar.reports import StageReport
+    from millstream.engine.workers.protocol import Workers
+
 ALL_MARKED = "checkpointAllMarkedAncestors"
 _SETTLE_S = 1.0
+_driver_numbers = itertools.count()
 
 
 class Driver:
@@ -54,9 +65,20 @@ class Driver:
         slots: int,
         task_failures_max: int = 1,
         clock: Clock | None = None,
+        ray_address: str | None = None,
     ) -> None:
-        """Run at most `slots` tasks at a time, each up to `task_failures_max` times."""
+        """Run at most `slots` tasks at a time, each up to `task_failures_max` times.
+
+        With a `ray_address` they run on that cluster; 0 slots are as many as it has.
+
+        Raises:
+            MissingDependencyError: Ray isn't installed.
+            ConnectionError: There is no cluster at the address.
+        """
         self.settings = settings
+        self._elsewhere: Workers | None = None
+        if ray_address is not None:
+            self._elsewhere, slots = _ray_workers(ray_address, slots)
         self.slots = slots
         self.task_failures_max = task_failures_max
         self.clock: Clock = clock or SystemClock()
@@ -77,6 +99,13 @@ class Driver:
             settings.get_int("spark.millstream.columnar.rows.min"),
         )
         self.workers = InProcessWorkers(slots)
+        self.name = f"{os.getpid()}-{next(_driver_numbers)}"
+        """Not any other driver's, of this process or another."""
+        mode = _processes_mode(settings, clock)
+        if ray_address is not None:
+            mode = Processes.ALWAYS
+        self._placement = Placement(mode, slots)
+        self.task_timeout_s = _task_timeout_s(settings)
         self.barrier_turn = threading.Lock()
         self.is_profiling = settings.get_bool("spark.python.profile")
         self.profiles: dict[int, pstats.Stats] = {}
@@ -188,6 +217,44 @@ class Driver:
             msg = "Cannot call methods on a stopped SparkContext."
             raise IllegalStateError(msg, hint="create a new SparkContext")
 
+    def place(self, key: bytes, stage: Stage, task_count: int) -> Place:
+        """Return where the tasks of a stage run; `key` identifies its functions."""
+        from millstream.engine.jobs.explaining import expects_rows  # noqa: PLC0415
+
+        with self._lock:
+            return self._placement.choose(
+                key,
+                task_count,
+                records=lambda: records_read(stage, self.shuffles.records_of),
+                is_by_rows=lambda: expects_rows(stage, self),
+            )
+
+    def note_cost(
+        self,
+        key: bytes,
+        took_s: float,
+        report: "StageReport",
+        *,
+        moved_bytes: int | None = None,
+    ) -> None:
+        """Note what a task of a stage took, and what was moved if it ran elsewhere."""
+        with self._lock:
+            self._placement.measured(
+                key, took_s, was_by_rows=report.is_by_rows, moved_bytes=moved_bytes
+            )
+
+    def elsewhere(self) -> "Workers":
+        """Return the workers outside this process; processes start with the first task."""
+        with self._lock:
+            if self._elsewhere is None:
+                from millstream.engine.workers import pool  # noqa: PLC0415  Few need it.
+
+                processes = pool.acquire(self.slots)
+                limit = self.settings.get_bytes("spark.millstream.worker.memory")
+                processes.memory_max_bytes = limit
+                self._elsewhere = processes
+            return self._elsewhere
+
     def persist(self, node: RddNode, level: StorageLevel) -> None:
         """Keep the partitions of `node` as jobs compute them."""
         node.level = level
@@ -295,6 +362,8 @@ class Driver:
         for task in tuple(self.outliving):
             task.kill()
         self.workers.close()
+        if self._elsewhere is not None:
+            self._elsewhere.release()
         self.blocks.clear()
         shutil.rmtree(self.local_dir, ignore_errors=True)
 
@@ -328,6 +397,25 @@ class Driver:
 
     def _drop_blocks(self, node_id: int, partition_count: int) -> None:
         self.blocks.remove_all(f"rdd-{node_id}-{p}" for p in range(partition_count))
+
+
+def _ray_workers(address: str, count: int) -> "tuple[Workers, int]":
+    from millstream.engine.workers.ray_actors import RayWorkers  # noqa: PLC0415  An extra.
+
+    made = RayWorkers(address or None, count or None)
+    return made, made.count
+
+
+def _task_timeout_s(settings: Settings) -> float | None:
+    timeout_ms = settings.find_ms("spark.task.timeout")
+    return None if timeout_ms is None else timeout_ms / 1000
+
+
+def _processes_mode(settings: Settings, clock: Clock | None) -> Processes:
+    """Return what a setting says; under a clock of a test's own all runs here."""
+    if clock is not None or settings.get_bool("spark.python.profile"):
+        return Processes.OFF
+    return Processes(settings.get_str("spark.millstream.processes"))
 
 
 def _spill_root(settings: Settings) -> str | None:

@@ -12,6 +12,7 @@ from millstream.engine.columnar.blocks import Columns, is_pair
 from millstream.engine.columnar.execution import Mode
 from millstream.engine.columnar.reports import StageReport
 from millstream.engine.columnar.shapes import TEXT, ListOf, Shape, TupleOf, infer_shape
+from millstream.engine.jobs.stages import Stage
 from millstream.engine.plan.nodes import (
     AlignedUnion,
     Cartesian,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 _SAMPLE_ROWS = 100
 _UNKNOWN = "unknown until it runs"
+_OBJECTS = "Python objects"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,20 @@ def explain(target: RddNode, driver: "Driver") -> str:
     """Return a line an RDD, from `target` back to its sources; `*` is where data moves."""
     forecasts = _forecasts(target, driver)
     return "\n".join(_lines(target, forecasts, driver.book.reports()))
+
+
+def expects_rows(stage: Stage, driver: "Driver") -> bool:
+    """Say whether any of what a stage does is expected to go by rows."""
+    forecasts = _forecasts(stage.node, driver)
+    op = stage.node.op
+    is_reduced = (
+        not stage.is_result
+        and isinstance(op, Shuffled)
+        and op.map_side
+        and op.aggregator is not None
+    )
+    by_rows = ("rows", _UNKNOWN) if is_reduced else ("rows", _UNKNOWN, _OBJECTS)
+    return any(forecasts[each.id].way.startswith(by_rows) for each in stage.members)
 
 
 def _lines(
@@ -133,7 +149,7 @@ def _of_data(data: Any) -> Forecast:
         return Forecast(data.shape, "columns")
     if isinstance(data, FrozenRows):
         shape = infer_shape(list(data.thaw()[:_SAMPLE_ROWS]))
-        return Forecast(shape, "Python objects")
+        return Forecast(shape, _OBJECTS)
     return Forecast(None, _UNKNOWN)
 
 

@@ -8,9 +8,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, assert_never
 
 from millstream.engine.base import accumulating, frames, task_scope
-from millstream.engine.base.errors import JobCancelledError, JobFailedError
+from millstream.engine.base.clock import monotonic_s
+from millstream.engine.base.errors import (
+    JobCancelledError,
+    JobFailedError,
+    WorkerLostError,
+)
 from millstream.engine.columnar.reports import StageReport
-from millstream.engine.jobs import failures
+from millstream.engine.jobs import failures, placement, shipping
 from millstream.engine.jobs.actions import Action, Apply, Fold
 from millstream.engine.jobs.attempts import (
     FailStage,
@@ -21,6 +26,7 @@ from millstream.engine.jobs.attempts import (
 )
 from millstream.engine.jobs.barrier import BarrierRoom
 from millstream.engine.jobs.book import JobRecord, StageRecord
+from millstream.engine.jobs.placement import Place
 from millstream.engine.jobs.stages import Stage, plan_stages
 from millstream.engine.jobs.tasks import (
     MissingShuffleError,
@@ -30,6 +36,15 @@ from millstream.engine.jobs.tasks import (
 )
 from millstream.engine.plan.nodes import RddNode
 from millstream.engine.workers.in_process import Killable
+from millstream.engine.workers.protocol import (
+    Broken,
+    Done,
+    Ending,
+    Lost,
+    StageBody,
+    TaskOrder,
+    Ticket,
+)
 
 if TYPE_CHECKING:
     import cProfile
@@ -40,6 +55,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _STAGE_ROUNDS_MAX = 4
+_LOSSES_MAX = 4
+"""A task whose worker was lost so often is taken to be the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +82,18 @@ class _Missed:
 
 
 @dataclass(frozen=True, slots=True)
+class _Lost:
+    index: int
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Cancelled:
     reason: str
 
 
-_Outcome: TypeAlias = _Succeeded | _Failed | _Missed | _Cancelled
+_Outcome: TypeAlias = _Succeeded | _Failed | _Missed | _Lost | _Cancelled
 
 
 # Looked up when they are called, as everywhere: simulations bring their own.
@@ -95,6 +119,7 @@ class JobRun:
     _outcomes: "queue.SimpleQueue[_Outcome]" = field(default_factory=_new_queue)
     _lock: threading.Lock = field(default_factory=_new_lock)
     _running: set[Killable] = field(default_factory=set)
+    _elsewhere: dict[threading.Event, Ticket] = field(default_factory=dict)
     _cancelled: str | None = None
 
     def run(self) -> list[Any]:
@@ -111,6 +136,8 @@ class JobRun:
             # The failed task's neighbours end by themselves, as in Spark: a kill could hit
             # them in the middle of opening a file.
             self.driver.outliving.update(self._give_up("failed"))
+            for ticket in self._tickets():
+                ticket.drop()
             raise
         except BaseException:
             self._abandon()
@@ -143,12 +170,18 @@ class JobRun:
         """Stop the tasks that run and start no more: nobody waits for them."""
         for killable in self._give_up(reason):
             killable.kill()
+        for ticket in self._tickets():
+            ticket.cancel()
 
     def _give_up(self, reason: str) -> tuple[Killable, ...]:
         """Start no more tasks and return those that run."""
         with self._lock:
             self._cancelled = self._cancelled or reason
             return tuple(self._running)
+
+    def _tickets(self) -> tuple[Ticket, ...]:
+        with self._lock:
+            return tuple(self._elsewhere.values())
 
     def _is_cached(self, node: RddNode) -> bool:
         contains = self.driver.blocks.contains
@@ -199,6 +232,31 @@ class JobRun:
         else:
             self.driver.workers.submit(guarded)
 
+    def start_elsewhere(
+        self, order: TaskOrder, take: Callable[[Ending], _Outcome]
+    ) -> None:
+        """Run one task in a worker process, so that `cancel` reaches it."""
+        with self._lock:
+            if self._cancelled is not None:
+                return
+
+        ended = threading.Event()
+
+        def on_ending(ending: Ending) -> None:
+            ended.set()
+            with self._lock:
+                self._elsewhere.pop(ended, None)
+            self.report(take(ending))
+
+        # Not under the lock: the task may end before `submit` returns, in this thread.
+        ticket = self.driver.elsewhere().submit(order, on_ending)
+        with self._lock:
+            if not ended.is_set():
+                self._elsewhere[ended] = ticket
+            is_late = self._cancelled is not None
+        if is_late:
+            ticket.cancel()
+
     def next_outcome(self) -> _Outcome:
         """Block until a task ends or the job is cancelled."""
         return self._outcomes.get()
@@ -218,7 +276,12 @@ class _StageRun:
     partitions: Sequence[int]
     title: str
     _last_failure: dict[int, failures.TaskFailure] = field(default_factory=dict)
+    _losses: dict[int, int] = field(default_factory=dict)
     _action: bytes | None = None
+    _key: bytes = b""
+    """What identifies the stage's functions, over jobs."""
+    _body: StageBody | None = None
+    """What its tasks run, if that is in worker processes."""
     _room: BarrierRoom | None = None
 
     def run(self) -> bool:
@@ -226,9 +289,25 @@ class _StageRun:
         if isinstance(self.job.action, Apply | Fold) and self.stage.is_result:
             self._action = frames.dumps_function(self.job.action)
         failures_max = self.job.driver.task_failures_max
+        self._place()
         if self.stage.is_barrier:
             return self._run_together(failures_max)
         return self._loop(StageAttempts(len(self.partitions), failures_max))
+
+    def _place(self) -> None:
+        """Choose where the tasks run."""
+        job, driver = self.job, self.job.driver
+        action_key = self._action or b""
+        self._key = placement.key_of(self.stage, job.action, action_key)
+        if not placement.can_travel(self.stage, job.action):
+            return
+        place = driver.place(self._key, self.stage, len(self.partitions))
+        if place is Place.PROCESSES:
+            pickled = shipping.ship(
+                self.stage, job.action, action_key, driver.columnar, self.title
+            )
+            name = f"{driver.name}-{self.record.id}"
+            self._body = StageBody(name, pickled)
 
     def _run_together(self, rounds_max: int) -> bool:
         """Run a barrier stage: one failure fails all tasks, and all run again."""
@@ -247,6 +326,7 @@ class _StageRun:
 
     def _loop(self, attempts: StageAttempts) -> bool:
         is_alone = len(self.partitions) == 1 or self.job.driver.slots == 1
+        is_alone = is_alone and self._body is None
         todo: list[Instruction] = list(reversed(attempts.start()))
         is_missing, left = False, len(self.partitions)
         while True:
@@ -274,6 +354,9 @@ class _StageRun:
                     self.record.failed_count += 1
                     self._note_failure(failed)
                     todo = [*todo, *attempts.on_failure(failed.index)]
+                case _Lost() as lost:
+                    self.record.active_count -= 1
+                    todo = [*todo, *self._after_loss(lost, attempts)]
                 case _Missed():
                     left -= 1
                     self.record.active_count -= 1
@@ -284,6 +367,32 @@ class _StageRun:
                     assert_never(outcome)
             if is_missing and left == 0:
                 return False
+
+    def _after_loss(
+        self, lost: _Lost, attempts: StageAttempts
+    ) -> tuple[Instruction, ...]:
+        """Run a task again whose worker was lost; not for ever."""
+        times = self._losses[lost.index] = self._losses.get(lost.index, 0) + 1
+        _log.warning(
+            "task lost job=%d stage=%d partition=%d attempt=%d reason=%s",
+            self.job.record.id,
+            self.record.id,
+            self.partitions[lost.index],
+            lost.attempt,
+            lost.reason,
+        )
+        if times < _LOSSES_MAX:
+            return attempts.on_lost(lost.index)
+        failed = self._worker_failed(lost.index, lost.attempt, lost.reason)
+        self.record.failed_count += 1
+        self._note_failure(failed)
+        return attempts.on_failure(lost.index)
+
+    def _worker_failed(self, index: int, attempt: int, reason: str) -> _Failed:
+        partition = self.partitions[index]
+        error = WorkerLostError(f"{reason}, in {self.title}, partition {partition}")
+        text = f"{reason}\n  in {self.title}, partition {partition}"
+        return _Failed(index, attempt, failures.TaskFailure(error, text))
 
     def _accept(self, done: _Succeeded) -> None:
         job, driver = self.job, self.job.driver
@@ -324,9 +433,84 @@ class _StageRun:
 
     def _start(self, index: int, attempt: int, *, is_alone: bool) -> None:
         self.record.active_count += 1
+        if self._body is not None:
+            self._start_elsewhere(self._body, index, attempt)
+            return
         self.job.start(
             lambda: self.job.report(self._run_task(index, attempt)), is_alone=is_alone
         )
+
+    def _scope(self, index: int, attempt: int) -> task_scope.TaskScope:
+        return task_scope.TaskScope(
+            stage_id=self.record.id,
+            partition_id=self.partitions[index],
+            attempt_number=attempt,
+            task_attempt_id=self.job.driver.next_task_id(),
+            local_properties=self.job.properties,
+            barrier=self._room.seat(index) if self._room else None,
+        )
+
+    def _start_elsewhere(self, body: StageBody, index: int, attempt: int) -> None:
+        """Hand one attempt over to a worker process."""
+        driver, partition = self.job.driver, self.partitions[index]
+        try:
+            given = shipping.gather(
+                self.stage,
+                partition,
+                self._scope(index, attempt),
+                driver.clock.now_ms(),
+                driver.blocks,
+                driver.shuffles,
+            )
+            order = TaskOrder(
+                body, frames.dumps(given), self.title, driver.task_timeout_s
+            )
+        except MissingShuffleError as missing:
+            self.job.report(_Missed(index, missing.node))
+            return
+        except Exception as error:
+            failure = failures.describe(error, [], self.title, partition)
+            self.job.report(_Failed(index, attempt, failure))
+            return
+        size = len(order.given)
+        self.job.start_elsewhere(
+            order, lambda ending: self._ended(index, attempt, ending, size)
+        )
+
+    def _ended(
+        self, index: int, attempt: int, ending: Ending, given_bytes: int
+    ) -> _Outcome:
+        """Return what came of a task in a worker process; on a thread of the workers'."""
+        match ending:
+            case Lost(reason, is_own_doing) if not is_own_doing:
+                return _Lost(index, attempt, reason)
+            case Lost(reason) | Broken(reason):
+                return self._worker_failed(index, attempt, reason)
+            case Done(value):
+                return self._taken(index, attempt, value, given_bytes)
+            case _:
+                assert_never(ending)
+
+    def _taken(
+        self, index: int, attempt: int, value: memoryview | bytes, given_bytes: int
+    ) -> _Outcome:
+        driver = self.job.driver
+        made: shipping.Succeeded | shipping.Failed = frames.loads(value)
+        if isinstance(made, shipping.Failed):
+            error = frames.loads(made.error)
+            return _Failed(index, attempt, failures.TaskFailure(error, made.text))
+        for each in made.kept:
+            driver.blocks.put_frozen(
+                each.block_id,
+                each.frozen,
+                each.level,
+                group=each.group,
+                now_ms=driver.clock.now_ms(),
+            )
+        driver.note_cost(
+            self._key, made.took_s, made.report, moved_bytes=given_bytes + len(value)
+        )
+        return _Succeeded(index, made.value, made.updates, made.report, None)
 
     def _run_task(self, index: int, attempt: int) -> _Outcome:
         """Run one attempt in this thread; never raises for user code's sake."""
@@ -334,14 +518,8 @@ class _StageRun:
         task = Task(
             driver.blocks, driver.shuffles, driver.clock.now_ms(), driver.columnar
         )
-        scope = task_scope.TaskScope(
-            stage_id=self.record.id,
-            partition_id=partition,
-            attempt_number=attempt,
-            task_attempt_id=driver.next_task_id(),
-            local_properties=self.job.properties,
-            barrier=self._room.seat(index) if self._room else None,
-        )
+        scope = self._scope(index, attempt)
+        start_s = monotonic_s()
         profiler = _new_profiler() if driver.is_profiling else None
         with task_scope.entered(scope):
             accumulating.start_task_accumulators()
@@ -360,6 +538,7 @@ class _StageRun:
                 updates = accumulating.take_task_updates()
                 if self._room is not None:
                     self._room.leave(index)
+        driver.note_cost(self._key, monotonic_s() - start_s, task.report)
         stats = None if profiler is None else _stats_of(profiler)
         return _Succeeded(index, value, updates, task.report, stats)
 

@@ -106,6 +106,12 @@ class ShuffleRegistry:
             buckets.append(bucket)
         return buckets or [_EMPTY]
 
+    def records_of(self, node: RddNode) -> int:
+        """Return how many pairs the outputs of a shuffle hold, as far as they are there."""
+        with self._lock:
+            outputs = self._outputs.get(node.id, _Outputs())
+            return sum(map(sum, outputs.counts_of_map.values()))
+
     def forget(self, node_id: int) -> None:
         """Drop a shuffle's outputs: its RDD is gone, or the user said so."""
         with self._lock:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from millstream.engine.base import frames
 from millstream.engine.base.errors import SparkError
+from millstream.engine.base.levels import StorageLevel
 from millstream.engine.columnar.blocks import (
     Columns,
     Frozen,
@@ -17,7 +18,6 @@ from millstream.engine.columnar.blocks import (
 )
 from millstream.engine.columnar.execution import Columnar, Mode
 from millstream.engine.columnar.reports import StageReport
-from millstream.engine.durable.block_store import BlockStore
 from millstream.engine.durable.state_store import StoredState
 from millstream.engine.jobs.actions import (
     Action,
@@ -79,6 +79,26 @@ class MissingShuffleError(Exception):
         self.node = node
 
 
+class Blocks(Protocol):
+    """Where kept partitions are found, and kept."""
+
+    def get_frozen(self, block_id: str) -> Frozen | None:
+        """Return a block, or None if it isn't there."""
+        ...
+
+    def put_frozen(
+        self,
+        block_id: str,
+        frozen: Frozen,
+        level: StorageLevel,
+        *,
+        group: str = "",
+        now_ms: int = 0,
+    ) -> None:
+        """Keep a block."""
+        ...
+
+
 class ShuffleOutputs(Protocol):
     """Where map outputs are found."""
 
@@ -112,7 +132,7 @@ def functions_of(node: RddNode) -> Any:
 class Task:
     """One evaluation: its own copy of every function, shared with no other task."""
 
-    blocks: BlockStore
+    blocks: Blocks
     shuffles: ShuffleOutputs
     now_ms: int = 0
     columnar: Columnar = field(default_factory=Columnar)
@@ -252,7 +272,9 @@ class Task:
             case Source(partitions):
                 return self._read(partitions[part], part)
             case StoredBlocks():
-                return self._of_blocks([self._stored(op, part, node)], part)
+                return self._of_blocks(
+                    [stored_block(self.blocks, op, part, node)], part
+                )
             case Pipeline():
                 (pending,) = inputs
                 return self._through_steps(node, part, pending)
@@ -458,20 +480,6 @@ class Task:
         pending.index = part
         return pending
 
-    def _stored(self, op: StoredBlocks, part: int, node: RddNode) -> Frozen:
-        block_id, what = op.block_ids[part], op.what
-        block: Frozen | None = self.blocks.get_frozen(block_id)
-        logged = op.logged[part] if op.logged else None
-        if block is None and logged is not None:
-            read_frozen = getattr(logged, "read_frozen", None)
-            block = read_frozen() if read_frozen else freeze(list(logged.read()))
-        if block is None:
-            msg = (
-                f"Could not compute split, block {block_id} of RDD {node.id} not found"
-            )
-            raise SparkError(msg, hint=f"{what}; nothing can compute it again")
-        return block
-
     def _read_shuffle(self, node: RddNode, part: int) -> Pending:
         op = node.op
         assert isinstance(op, Shuffled), "only a shuffle has map outputs"
@@ -545,6 +553,24 @@ def _takes_pieces(kernel: Any) -> bool:
     report which way it went. It returns pieces, too.
     """
     return getattr(type(kernel), "takes_pieces", False) is True
+
+
+def stored_block(blocks: Blocks, op: StoredBlocks, part: int, node: RddNode) -> Frozen:
+    """Return a partition that only the block store, or a log, has.
+
+    Raises:
+        SparkError: It is gone.
+    """
+    block_id, what = op.block_ids[part], op.what
+    block: Frozen | None = blocks.get_frozen(block_id)
+    logged = op.logged[part] if op.logged else None
+    if block is None and logged is not None:
+        read_frozen = getattr(logged, "read_frozen", None)
+        block = read_frozen() if read_frozen else freeze(list(logged.read()))
+    if block is None:
+        msg = f"Could not compute split, block {block_id} of RDD {node.id} not found"
+        raise SparkError(msg, hint=f"{what}; nothing can compute it again")
+    return block
 
 
 def cached_id(node: RddNode, partition: int) -> str:

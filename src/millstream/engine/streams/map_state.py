@@ -371,6 +371,8 @@ class MapStateOperator(KeyedStateOperator):
 class SnapshotPartition:
     """The state of one partition as of a batch; a source partition."""
 
+    is_bound: ClassVar[bool] = True
+    """It can be read in the process that has the store only."""
     token: int
     version: int
     partition: int

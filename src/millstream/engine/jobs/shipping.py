@@ -1,0 +1,400 @@
+"""Shipping: a stage and its tasks as bytes, and how a worker process runs them.
+
+What travels of a stage is the lineage that is computed in it, without what lies beyond its
+borders, and the functions as they were pickled by the first job that needed them. What a
+task reads from outside travels with the task: partitions of sources, kept partitions, and
+buckets of shuffles.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, assert_never
+
+from millstream.engine.base import accumulating, frames, task_scope
+from millstream.engine.base.clock import monotonic_s
+from millstream.engine.base.levels import StorageLevel
+from millstream.engine.columnar.blocks import Frozen
+from millstream.engine.columnar.execution import Columnar, Mode
+from millstream.engine.columnar.reports import StageReport
+from millstream.engine.durable.frozen_bytes import encode
+from millstream.engine.jobs import failures
+from millstream.engine.jobs.actions import Action
+from millstream.engine.jobs.stages import Stage
+from millstream.engine.jobs.tasks import (
+    Blocks,
+    MissingShuffleError,
+    ShuffleOutputs,
+    Task,
+    cached_id,
+    stored_block,
+)
+from millstream.engine.plan.nodes import (
+    AlignedUnion,
+    Cartesian,
+    Coalesced,
+    Operation,
+    Pipeline,
+    RddNode,
+    Shuffled,
+    Source,
+    StoredBlocks,
+    Union,
+    Zipped,
+)
+from millstream.engine.plan.partitions import FrozenRows
+
+
+@dataclass(frozen=True, slots=True)
+class KeptBlock:
+    """A partition that a task has computed, to be kept by the driver."""
+
+    block_id: str
+    frozen: Frozen
+    level: StorageLevel
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a task is given."""
+
+    partition: int
+    scope: task_scope.TaskScope
+    now_ms: int
+    sources: dict[tuple[int, int], Any] = field(default_factory=dict)
+    """Partitions of sources, by RDD and number."""
+    blocks: dict[str, Frozen] = field(default_factory=dict)
+    buckets: dict[tuple[int, int], list[Frozen]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """What a task has made."""
+
+    value: Any
+    updates: dict[int, Any]
+    report: StageReport
+    kept: tuple[KeptBlock, ...]
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Why a task failed: the exception, pickled if it can be, and what to tell."""
+
+    error: bytes
+    text: str
+
+
+# In the driver.
+
+
+@dataclass(frozen=True, slots=True)
+class _Parent:
+    """Stands for a parent in what travels: its place in the list."""
+
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShippedStage:
+    """A stage as it travels."""
+
+    nodes: tuple[RddNode, ...]
+    """Parents first; each refers to its parents by their places."""
+    is_result: bool
+    action: Action | None
+    key: bytes
+    mode: Mode
+    rows_min: int
+    title: str
+
+
+def ship(
+    stage: Stage, action: Action, key: bytes, columnar: Columnar, title: str
+) -> bytes:
+    """Return what all tasks of a stage run, for `workers.protocol.StageBody`.
+
+    Raises:
+        PySparkPicklingError: Something of it can't be pickled; the text names it.
+    """
+    shipped = ShippedStage(
+        _travelling(stage),
+        stage.is_result,
+        action if stage.is_result else None,
+        key,
+        columnar.mode,
+        columnar.rows_min,
+        title,
+    )
+    return frames.dumps_function(_Body(frames.dumps_function(shipped)))
+
+
+def _travelling(stage: Stage) -> tuple[RddNode, ...]:
+    places: dict[int, int] = {}
+    nodes: list[RddNode] = []
+    inside = {each.id for each in stage.members}
+    waiting = [stage.node]
+    while waiting:
+        node = waiting[-1]
+        parents = _inner_parents(node, stage, inside)
+        missing = [each for each in parents if each.id not in places]
+        if missing:
+            waiting.extend(missing)
+            continue
+        waiting.pop()
+        if node.id not in places:
+            places[node.id] = len(nodes)
+            nodes.append(_detached(node, stage, places))
+    return tuple(nodes)
+
+
+def _inner_parents(
+    node: RddNode, stage: Stage, inside: set[int]
+) -> tuple[RddNode, ...]:
+    """Return the parents that are computed in the stage too."""
+    if isinstance(node.op, Shuffled) and (stage.is_result or node is not stage.node):
+        return ()
+    return tuple(each for each in node.parents() if each.id in inside)
+
+
+def _detached(node: RddNode, stage: Stage, places: Mapping[int, int]) -> RddNode:
+    """Return a node that holds nothing but what its tasks need."""
+    known = {
+        each.id: _Parent(places[each.id])
+        for each in node.parents()
+        if each.id in places
+    }
+    is_border = isinstance(node.op, Shuffled) and (
+        stage.is_result or node is not stage.node
+    )
+    op = _with_parents(node.op, {} if is_border else known)
+    match op:
+        case Source():
+            op = Source(())
+        case Pipeline():
+            op = replace(op, steps=())
+        case Zipped():
+            op = replace(op, function=_unshipped)
+        case Shuffled(partitioner=partitioner):
+            placed = replace(partitioner, function=_unshipped)
+            op = replace(op, partitioner=placed, aggregator=None)
+        case StoredBlocks():
+            op = replace(op, logged=())
+        case _:
+            pass
+    return replace(node, op=op, partitioner=None, scope=None)
+
+
+def _unshipped(*_args: Any) -> Any:
+    """Stand where a function is that travels by itself."""
+    msg = "a function that travels by itself was called in its place"
+    raise AssertionError(msg)
+
+
+def _with_parents(op: Operation, known: Mapping[int, Any]) -> Operation:
+    """Return an operation with what stands for its parents; None for others."""
+
+    def of(node: Any) -> Any:
+        return known.get(getattr(node, "id", node))
+
+    match op:
+        case Source() | StoredBlocks():
+            return op
+        case Pipeline() | Coalesced() | Shuffled():
+            return replace(op, parent=of(op.parent))
+        case Cartesian():
+            return replace(op, left=of(op.left), right=of(op.right))
+        case Union() | AlignedUnion() | Zipped():
+            return replace(op, parents=tuple(map(of, op.parents)))
+
+
+def gather(
+    stage: Stage,
+    partition: int,
+    scope: task_scope.TaskScope,
+    now_ms: int,
+    blocks: Blocks,
+    shuffles: ShuffleOutputs,
+) -> Given:
+    """Return what a task of a stage is given.
+
+    Raises:
+        MissingShuffleError: Outputs that it reads aren't there.
+        SparkError: A block that can't be computed isn't there.
+    """
+    given = Given(partition, scope, now_ms)
+    start = stage.node
+    if not stage.is_result:
+        assert isinstance(start.op, Shuffled), "only a shuffle has map outputs"
+        start = start.op.parent
+    waiting = [(start, partition)]
+    while waiting:
+        node, part = waiting.pop()
+        if node.level is not None:
+            kept = blocks.get_frozen(cached_id(node, part))
+            if kept is not None:
+                given.blocks[cached_id(node, part)] = kept
+                continue
+        match node.op:
+            case Source(partitions):
+                given.sources[node.id, part] = partitions[part]
+            case StoredBlocks() as op:
+                given.blocks[op.block_ids[part]] = stored_block(blocks, op, part, node)
+            case Shuffled():
+                buckets = shuffles.read(node, part)
+                if buckets is None:
+                    raise MissingShuffleError(node)
+                given.buckets[node.id, part] = buckets
+            case _:
+                waiting.extend(node.inputs_of(part))
+    return given
+
+
+# In the worker.
+
+
+@dataclass(frozen=True, slots=True)
+class _Body:
+    """What runs in a worker; unpickled once for a stage, it loads the rest then."""
+
+    pickled: bytes
+
+    def __call__(self, given: bytes | memoryview) -> bytes:
+        return run(_loaded(self.pickled), given)
+
+
+_stages: dict[bytes, tuple[ShippedStage, tuple[RddNode, ...]]] = {}
+_columnars: dict[tuple[Mode, int], Columnar] = {}
+
+
+def _loaded(pickled: bytes) -> tuple[ShippedStage, tuple[RddNode, ...]]:
+    found = _stages.get(pickled)
+    if found is None:
+        shipped: ShippedStage = frames.loads_function(pickled)
+        _stages.clear()  # One at a time: stages follow each other.
+        found = _stages[pickled] = shipped, _attached(shipped.nodes)
+    return found
+
+
+def _attached(nodes: Sequence[RddNode]) -> tuple[RddNode, ...]:
+    """Give nodes their parents back, and what says which functions there are."""
+    for node in nodes:
+        known = {place: nodes[place.place] for place in _places(node.op)}
+        node.op = _with_parents(node.op, known)
+        if isinstance(node.op, Zipped):
+            node.op = replace(node.op, function=frames.loads_function(node.functions))
+    return tuple(nodes)
+
+
+def _places(op: Operation) -> list[Any]:
+    match op:
+        case Source() | StoredBlocks():
+            return []
+        case Pipeline() | Coalesced() | Shuffled():
+            found: list[Any] = [op.parent]
+        case Cartesian():
+            found = [op.left, op.right]
+        case Union() | AlignedUnion() | Zipped():
+            found = list(op.parents)
+        case _:
+            assert_never(op)
+    return [each for each in found if isinstance(each, _Parent)]
+
+
+@dataclass(slots=True)
+class _GivenBlocks:
+    """The blocks that a task was given, and those that it makes."""
+
+    given: Given
+    made: list[KeptBlock] = field(default_factory=list)
+
+    def get_frozen(self, block_id: str) -> Frozen | None:
+        return self.given.blocks.get(block_id)
+
+    def put_frozen(
+        self,
+        block_id: str,
+        frozen: Frozen,
+        level: StorageLevel,
+        *,
+        group: str = "",
+        now_ms: int = 0,
+    ) -> None:
+        del now_ms
+        self.given.blocks[block_id] = frozen
+        self.made.append(KeptBlock(block_id, as_bytes(frozen), level, group))
+
+
+@dataclass(frozen=True, slots=True)
+class _GivenBuckets:
+    given: Given
+
+    def read(self, node: RddNode, partition: int) -> list[Frozen] | None:
+        return self.given.buckets.get((node.id, partition))
+
+
+@dataclass(frozen=True, slots=True)
+class _GivenPartitions:
+    """The partitions of a source, as far as they were given."""
+
+    given: Given
+    node_id: int
+
+    def __getitem__(self, part: int) -> Any:
+        return self.given.sources[self.node_id, part]
+
+
+def run(
+    loaded: tuple[ShippedStage, tuple[RddNode, ...]], data: bytes | memoryview
+) -> bytes:
+    """Run a task, and return what came of it: Succeeded or Failed, pickled."""
+    shipped, nodes = loaded
+    given: Given = frames.loads(data)
+    for node in nodes:
+        if isinstance(node.op, Source):
+            node.op = Source(_GivenPartitions(given, node.id))  # type: ignore[arg-type]
+    setting = shipped.mode, shipped.rows_min
+    columnar = _columnars.setdefault(setting, Columnar(*setting))
+    blocks = _GivenBlocks(given)
+    task = Task(blocks, _GivenBuckets(given), given.now_ms, columnar)
+    start_s = monotonic_s()
+    with task_scope.entered(given.scope):
+        accumulating.start_task_accumulators()
+        try:
+            value = _evaluate(shipped, nodes[-1], task, given.partition)
+        except Exception as error:
+            told = failures.describe(error, task.trail, shipped.title, given.partition)
+            return frames.dumps(Failed(_pickled_error(told.error), told.text))
+        finally:
+            updates = accumulating.take_task_updates()
+    for fate in task.report.steps.values():
+        fate.processes = 1
+    took_s = monotonic_s() - start_s
+    made = Succeeded(value, updates, task.report, tuple(blocks.made), took_s)
+    return frames.dumps(made)
+
+
+def _evaluate(shipped: ShippedStage, node: RddNode, task: Task, partition: int) -> Any:
+    if shipped.action is not None:
+        return task.run_action(node, partition, shipped.action, shipped.key)
+    return tuple(map(as_bytes, task.write_shuffle(node, partition)))
+
+
+def as_bytes(frozen: Frozen) -> Frozen:
+    """Return rows pickled: who hands them on need not make objects of them."""
+    if isinstance(frozen, FrozenRows) and frozen.shared is not None:
+        return FrozenRows(frozen.count, None, encode(frozen))
+    return frozen
+
+
+def _pickled_error(error: BaseException) -> bytes:
+    try:
+        data = frames.dumps(error)
+        frames.loads(data)
+    except Exception:
+        kind = type(error)
+        return frames.dumps(
+            RuntimeError(f"{kind.__module__}.{kind.__qualname__}: {error}")
+        )
+    return data

@@ -1,0 +1,460 @@
+"""Processes: worker processes on this machine, started when first needed.
+
+Each is a fresh Python that imports Millstream, never a fork: a process with threads can't
+be forked safely, and a script without an `if __name__ == "__main__"` guard would run again.
+One that ends, whatever the reason, is replaced, and the task that it ran is told to be
+lost.
+"""
+
+import logging
+import mmap
+import os  # noqa: TID251  The working directory.
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from millstream.engine.base import driver_link, frames
+from millstream.engine.base.errors import DurabilityError, IllegalStateError
+from millstream.engine.workers.payloads import (
+    Directories,
+    Filed,
+    PayloadFiles,
+    drop,
+    new_directories,
+    take,
+)
+from millstream.engine.workers.protocol import (
+    Broken,
+    Done,
+    Ending,
+    Lost,
+    TaskOrder,
+)
+from millstream.engine.workers.worker_main import BODIES_MAX
+
+_log = logging.getLogger(__name__)
+
+_EARLY_DEATHS_MAX = 3
+_END_S = 2.0
+_NO_LIMIT = 1 << 62
+_LOOK_EVERY = 8
+_START = "from millstream.engine.workers.worker_main import main; main()"
+
+
+class _Ticket:
+    """A task that was handed over."""
+
+    def __init__(
+        self,
+        pool: "WorkerProcesses",
+        order: TaskOrder,
+        on_ending: Callable[[Ending], None],
+    ) -> None:
+        self._pool = pool
+        self.order = order
+        self.on_ending = on_ending
+        self.worker: _Worker | None = None
+        self.is_cancelled = False
+        self._timer: threading.Timer | None = None
+
+    def drop(self) -> None:
+        self._pool.drop(self)
+
+    def cancel(self) -> None:
+        self._pool.cancel(self)
+
+    def watch(self, worker: "_Worker") -> None:
+        """End the worker if the task takes too long."""
+        timeout_s = self.order.timeout_s
+        if timeout_s is None:
+            return
+        reason = f"it took longer than {timeout_s:g} s (spark.task.timeout)"
+        self._timer = threading.Timer(timeout_s, worker.kill, (reason,))
+        self._timer.daemon = True
+        self._timer.start()
+
+    def unwatch(self) -> None:
+        """Let it be: it has ended."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+class WorkerProcesses:
+    """Runs tasks on `count` processes. Thread-safe."""
+
+    def __init__(self, count: int, disk: Path) -> None:
+        """Keep large payloads below `disk` where there is no room in shared memory.
+
+        Processes start with the first task, or with `start`.
+        """
+        self.count = count
+        self._disk = disk
+        self._lock = threading.Lock()
+        self._waiting: deque[_Ticket] = deque()
+        self._workers: list[_Worker] = []
+        self._directories: Directories | None = None
+        self._files: PayloadFiles | None = None
+        self.memory_max_bytes = _NO_LIMIT
+        """A process that has grown larger is replaced after its task."""
+        self._early_deaths = 0
+        self._is_closed = False
+
+    def start(self) -> None:
+        """Start the processes, if they aren't; returns before they are ready."""
+        with self._lock:
+            self._check_open()
+            if self._directories is None:
+                self._directories = new_directories(self._disk)
+                self._files = PayloadFiles(self._directories)
+            while len(self._workers) < self.count:
+                self._workers.append(self._spawn(len(self._workers)))
+
+    def submit(self, order: TaskOrder, on_ending: Callable[[Ending], None]) -> _Ticket:
+        """Run a task; `on_ending` hears how it ended, once, on a thread of ours.
+
+        Raises:
+            IllegalStateError: The pool is closed.
+            OSError: No process can be started.
+        """
+        self.start()
+        ticket = _Ticket(self, order, on_ending)
+        with self._lock:
+            self._check_open()
+            self._waiting.append(ticket)
+        self._dispatch()
+        return ticket
+
+    def drop(self, ticket: _Ticket) -> None:
+        """Forget a task if it waits."""
+        with self._lock:
+            self._drop(ticket)
+
+    def _drop(self, ticket: _Ticket) -> None:
+        if ticket in self._waiting:
+            self._waiting.remove(ticket)
+            ticket.is_cancelled = True
+
+    def cancel(self, ticket: _Ticket) -> None:
+        """Forget a task, or, if it runs, end it with its worker."""
+        with self._lock:
+            self._drop(ticket)
+            ticket.is_cancelled = True
+            worker = ticket.worker
+        if worker is not None:
+            worker.kill()
+
+    def release(self) -> None:
+        """Keep the processes for the next context of this process."""
+        from millstream.engine.workers import pool  # noqa: PLC0415  It makes pools.
+
+        pool.release(self)
+
+    @property
+    def pids(self) -> list[int]:
+        """The ids of the processes that run now."""
+        with self._lock:
+            return [each.process.pid for each in self._workers]
+
+    def close(self) -> None:
+        """End all workers; tasks that run are lost."""
+        with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            workers, self._workers = self._workers, []
+            self._waiting.clear()
+        for each in workers:
+            each.hang_up()
+        for each in workers:
+            each.end(_END_S)
+        if self._directories is not None:
+            shutil.rmtree(self._directories.first, ignore_errors=True)
+            shutil.rmtree(self._directories.spare, ignore_errors=True)
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            msg = "the worker processes were stopped"
+            raise IllegalStateError(msg, hint="create a new SparkContext")
+
+    # Workers.
+
+    def _spawn(self, number: int) -> "_Worker":
+        assert self._directories is not None, "made before the first worker"
+        return _Worker(number, self._directories, self._on_message, self._on_end)
+
+    def _replace(self, worker: "_Worker") -> None:
+        """Put a new process in the place of one that holds too much memory."""
+        _log.warning(
+            "worker replaced worker=%d reason=its memory is over the limit",
+            worker.number,
+        )
+        worker.is_idle = False
+        self._workers[self._workers.index(worker)] = self._spawn(worker.number)
+        worker.hang_up()
+
+    def _dispatch(self) -> None:
+        """Give waiting tasks to idle workers."""
+        while True:
+            with self._lock:
+                idle = next((w for w in self._workers if w.is_idle), None)
+                if idle is None or not self._waiting:
+                    return
+                ticket = self._waiting.popleft()
+                idle.is_idle = False
+                idle.ticket, ticket.worker = ticket, idle
+            assert self._files is not None, "it is made before the first worker"
+            ticket.watch(idle)
+            try:
+                idle.run(ticket.order, self._files)
+            except BrokenPipeError:
+                pass  # It has ended, of which its reader hears.
+            except OSError as error:
+                self._settle(
+                    idle, Broken(f"a task's input can't be handed over: {error}")
+                )
+
+    def _settle(self, worker: "_Worker", ending: Ending) -> None:
+        """Take a worker's task from it, give it another one, and tell how it ended."""
+        with self._lock:
+            ticket, worker.ticket = worker.ticket, None
+            worker.is_idle = not isinstance(ending, Lost)
+            if ticket is not None:
+                ticket.worker = None
+                ticket.unwatch()
+            if worker.is_idle and worker.is_bloated(self.memory_max_bytes):
+                self._replace(worker)
+        self._dispatch()
+        if ticket is None or ticket.is_cancelled:
+            return
+        ticket.on_ending(ending)
+
+    def _on_message(self, worker: "_Worker", message: Any) -> None:
+        match message:
+            case ("ready",):
+                with self._lock:
+                    self._early_deaths = 0
+                    worker.is_idle = worker.is_ready = True
+                self._dispatch()
+            case ("done", payload):
+                self._settle(worker, Done(take(payload)))
+            case ("broken", reason):
+                self._settle(worker, Broken(reason))
+            case ("printed", line):
+                print(f"[worker {worker.number}] {line}", flush=True)  # noqa: T201
+            case ("ask", topic, question):
+                with suppress(BrokenPipeError):  # It has ended, as its end will tell.
+                    worker.send("answer", driver_link.answer_to(topic, question))
+            case other:
+                msg = f"a worker said {other!r:.100}"
+                raise AssertionError(msg)
+
+    def _on_end(self, worker: "_Worker", code: int) -> None:
+        with self._lock:
+            if self._is_closed or worker not in self._workers:
+                return
+            has_failed_early = not worker.is_ready
+            self._early_deaths += has_failed_early
+            is_hopeless = self._early_deaths > _EARLY_DEATHS_MAX * self.count
+            place = self._workers.index(worker)
+            if is_hopeless:
+                del self._workers[place]
+                waiting, self._waiting = list(self._waiting), deque()
+            else:
+                self._workers[place] = self._spawn(worker.number)
+                waiting = []
+        _log.warning("worker ended worker=%d code=%d", worker.number, code)
+        self._settle(worker, worker.lost(code))
+        reason = f"worker processes don't start: exit code {code}\n{worker.last_words}"
+        for ticket in waiting:
+            ticket.on_ending(Broken(reason))
+
+
+class _Worker:
+    """One process, and the two threads that listen to it."""
+
+    def __init__(
+        self,
+        number: int,
+        directories: Directories,
+        on_message: Callable[["_Worker", Any], None],
+        on_end: Callable[["_Worker", int], None],
+    ) -> None:
+        self.number = number
+        self.is_ready = self.is_idle = False
+        self.ticket: _Ticket | None = None
+        self._on_message = on_message
+        self._on_end = on_end
+        self._sending = threading.Lock()
+        self._known: OrderedDict[str, None] = OrderedDict()
+        self._words: deque[str] = deque(maxlen=20)
+        self._kills_before = _out_of_memory_kills()
+        self._kill_reason = ""
+        self._tasks = 0
+        self.process = _start_process()
+        self._threads = [
+            threading.Thread(
+                target=target, name=f"millstream-worker-{number}-{name}", daemon=True
+            )
+            for target, name in ((self._listen, "messages"), (self._echo, "errors"))
+        ]
+        for thread in self._threads:
+            thread.start()
+        self.send("hello", directories)
+
+    @property
+    def last_words(self) -> str:
+        """The last lines of its standard error."""
+        return "\n".join(self._words)
+
+    def send(self, *message: Any) -> None:
+        """Send a message.
+
+        Raises:
+            BrokenPipeError: The process has ended.
+        """
+        sink = self._pipe(self.process.stdin)
+        try:
+            with self._sending:
+                frames.write_frame(sink, frames.dumps(message))
+                sink.flush()
+        except (BrokenPipeError, ValueError, OSError) as error:
+            raise BrokenPipeError from error
+
+    def run(self, order: TaskOrder, files: PayloadFiles) -> None:
+        """Hand over a task, and its stage's body if that isn't known there."""
+        body = order.stage
+        payload = files.put(order.given)
+        try:
+            if body.id not in self._known:
+                self._known[body.id] = None
+                if len(self._known) > BODIES_MAX:
+                    self._known.popitem(last=False)
+                self.send("stage", body.id, body.pickled, list(sys.path), os.getcwd())  # noqa: PTH109
+            self.send("task", body.id, payload)
+        except BrokenPipeError:
+            if isinstance(payload, Filed):
+                drop(payload)
+            raise
+
+    def kill(self, reason: str = "") -> None:
+        """End it at once; `reason` is told about the task that it runs."""
+        self._kill_reason = reason
+        self.process.kill()
+
+    def is_bloated(self, memory_max_bytes: int) -> bool:
+        """Say whether it holds more memory than it may; looks now and then."""
+        self._tasks += 1
+        if self._tasks % _LOOK_EVERY:
+            return False
+        return _resident_bytes(self.process.pid) > memory_max_bytes
+
+    def hang_up(self) -> None:
+        """Let it end when it has nothing more to do."""
+        with suppress(OSError):  # It has ended.
+            self._pipe(self.process.stdin).close()
+
+    def end(self, timeout_s: float) -> None:
+        """Wait for its end, which comes soon."""
+        try:
+            self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(timeout_s)
+
+    def lost(self, code: int) -> Lost:
+        """Return what to tell about a task that ended with the worker."""
+        if self._kill_reason:
+            return Lost(self._kill_reason, is_own_doing=True)
+        if code >= 0:
+            reason = (
+                f"its worker process ended with exit code {code}: code of the task, or of "
+                "a library, called exit"
+            )
+            return Lost(reason, is_own_doing=True)
+        name = _signal_name(-code)
+        if _out_of_memory_kills() > self._kills_before:
+            reason = (
+                f"its worker process was killed ({name}) because memory ran out: use more "
+                "partitions, or fewer slots"
+            )
+            return Lost(reason, is_own_doing=True)
+        is_crash = name not in ("SIGKILL", "SIGTERM")
+        reason = (
+            f"its worker process {'crashed' if is_crash else 'was killed'} ({name})"
+        )
+        return Lost(reason, is_own_doing=is_crash)
+
+    def _listen(self) -> None:
+        # What is cut short: it was killed, of which its exit code tells.
+        with self._pipe(self.process.stdout) as source, suppress(DurabilityError):
+            for payload in frames.read_frames(source, "a worker's messages"):
+                self._on_message(self, frames.loads(payload))
+        code = self.process.wait()
+        self.hang_up()
+        self._on_end(self, code)
+
+    def _echo(self) -> None:
+        with self._pipe(self.process.stderr) as source:
+            for raw in source:
+                line = raw.decode("utf-8", "replace").rstrip("\n")
+                self._words.append(line)
+                print(f"[worker {self.number}] {line}", file=sys.stderr, flush=True)  # noqa: T201
+
+    @staticmethod
+    def _pipe(pipe: Any) -> BinaryIO:
+        assert pipe is not None, "all three are pipes"
+        piped: BinaryIO = pipe
+        return piped
+
+
+def _start_process() -> "subprocess.Popen[bytes]":
+    package = str(Path(__file__).parents[3])
+    paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return subprocess.Popen(  # noqa: S603  Our own code.
+        [sys.executable, "-c", _START],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        # Ctrl-C at a terminal is for the driver, which ends its workers.
+        start_new_session=True,
+    )
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _resident_bytes(pid: int) -> int:
+    """Return how much memory a process holds; 0 where the system doesn't tell."""
+    try:
+        words = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()
+    except OSError:
+        return 0
+    return int(words[1]) * mmap.PAGESIZE
+
+
+def _out_of_memory_kills() -> int:
+    """Return how many processes of this machine were killed for want of memory; Linux."""
+    try:
+        text = Path("/proc/vmstat").read_text(encoding="ascii")
+    except OSError:
+        return 0
+    for line in text.splitlines():
+        name, _, value = line.partition(" ")
+        if name == "oom_kill":
+            return int(value)
+    return 0

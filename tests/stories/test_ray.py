@@ -1,0 +1,165 @@
+"""Stories of a Ray cluster: three nodes on this machine, on loopback, that come and go."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import pytest
+from tests.stories.programs import PROGRAMS
+
+from millstream import RDD, SparkConf, SparkContext
+from millstream.engine.base.errors import JobFailedError
+from millstream.streaming import StreamingContext
+
+# Read when Ray is imported: without it, loopback becomes the machine's own address.
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+ray = pytest.importorskip("ray")
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Return a cluster of a head without CPUs and two nodes of two CPUs each."""
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(
+        initialize_head=True,
+        head_node_args={"num_cpus": 0, "node_ip_address": "127.0.0.1"},
+    )
+    for _ in range(2):
+        made.add_node(num_cpus=2, node_ip_address="127.0.0.1")
+    made.wait_for_nodes()
+    ray.init(address=made.address, namespace="millstream", log_to_driver=False)
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+@pytest.fixture
+def sc(cluster: Any) -> Iterator[SparkContext]:
+    """Return a context on the cluster."""
+    del cluster
+    conf = SparkConf().setMaster("ray").setAppName("ray")
+    with SparkContext(conf=conf) as context:
+        yield context
+
+
+def test_tasks_run_on_the_nodes_of_the_cluster(sc: SparkContext) -> None:
+    """One a CPU; broadcast values and accumulators get there and back."""
+    names = sc.broadcast(["even", "odd"])
+    seen = sc.accumulator(0)
+
+    def describe(number: int) -> tuple[str, str]:
+        import ray
+
+        seen.add(1)
+        return names.value[number % 2], ray.get_runtime_context().get_node_id()
+
+    found = sc.parallelize(range(100), 8).map(describe).collect()
+
+    assert sc.defaultParallelism == 4
+    assert [name for name, _ in found] == ["even", "odd"] * 50
+    assert len({node for _, node in found}) == 2
+    assert seen.value == 100
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=range(len(PROGRAMS)))
+def test_a_program_gives_what_it_gives_here(
+    sc: SparkContext, program: Callable[[SparkContext], object]
+) -> None:
+    """To the order."""
+    found = program(sc)
+    sc.stop()
+    with SparkContext("local[4]", "here") as here:
+        expected = program(here)
+
+    assert repr(found) == repr(expected)
+
+
+def test_a_stream_runs_on_the_cluster(sc: SparkContext) -> None:
+    """Every batch comes out once, in its order."""
+    out: list[list[tuple[str, int]]] = []
+    done = Event()
+
+    def take(rdd: RDD[tuple[str, int]]) -> None:
+        found = sorted(rdd.collect())
+        if found:
+            out.append(found)
+        if len(out) == 10:
+            done.set()
+
+    ssc = StreamingContext(sc, 0.1)
+    batches = [sc.parallelize([f"b{n}", "all", f"b{n}"], 3) for n in range(10)]
+    words = ssc.queueStream(batches).map(lambda word: (word, 1))
+    words.reduceByKey(lambda a, b: a + b).foreachRDD(take)
+    ssc.start()
+    assert done.wait(60)
+    ssc.stop(stopSparkContext=False)
+
+    assert out == [[("all", 1), (f"b{n}", 2)] for n in range(10)]
+
+
+def test_an_error_is_told_with_the_users_line(sc: SparkContext) -> None:
+    """After as many tries as the setting says."""
+    with pytest.raises(JobFailedError, match="failed 4 times") as caught:
+        sc.parallelize([4, 0], 2).map(lambda n: 1 // n).collect()
+
+    assert "test_ray.py" in str(caught.value)
+    assert "partition 1, record 0" in str(caught.value)
+
+
+def test_an_actor_that_is_killed_costs_nothing_but_time(
+    sc: SparkContext, tmp_path: Path
+) -> None:
+    """Its task runs again, and counts once."""
+    mark = tmp_path / "killed"
+    seen = sc.accumulator(0)
+
+    def kill_once(number: int) -> int:
+        seen.add(1)
+        if number == 5 and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return number
+
+    assert sc.parallelize(range(10), 2).map(kill_once).collect() == list(range(10))
+    assert seen.value == 10
+
+
+def test_a_node_that_is_killed_in_the_middle_costs_nothing_but_time(
+    cluster: Any, sc: SparkContext, tmp_path: Path
+) -> None:
+    """Its tasks run on the other one; a node that comes later is used."""
+    victim = next(iter(cluster.worker_nodes))
+    started = tmp_path / "started"
+    killed = tmp_path / "killed"
+
+    def wait_for_the_end(number: int) -> int:
+        import time
+
+        (started / str(number)).mkdir(parents=True, exist_ok=True)
+        until_s = time.monotonic() + 20
+        while not killed.exists() and time.monotonic() < until_s:
+            time.sleep(0.01)
+        return number
+
+    def kill() -> None:
+        import time
+
+        while len(list(started.glob("*"))) < 4:
+            time.sleep(0.01)
+        cluster.remove_node(victim, allow_graceful=False)
+        killed.touch()
+
+    started.mkdir()
+    killer = Thread(target=kill)
+    killer.start()
+    found = sc.parallelize(range(4), 4).map(wait_for_the_end).collect()
+    killer.join()
+    cluster.add_node(num_cpus=2, node_ip_address="127.0.0.1")
+
+    assert found == list(range(4))
+    assert sc.parallelize(range(8), 8).map(abs).sum() == 28
