@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -277,6 +278,34 @@ def test_a_script_needs_no_main_guard(tmp_path: Path) -> None:
     )
 
     assert made.stdout == "[1, 2, 3, 4]\n"
+
+
+NEVER_STOPPED = """
+import os
+from millstream import SparkConf, SparkContext
+
+conf = SparkConf().setMaster("local[2]").setAppName("never stopped")
+sc = SparkContext(conf=conf.set("spark.millstream.processes", "always"))
+big = sc.parallelize(range(2), 2).map(lambda n: bytes(1_000_000 + n)).map(len)
+print(os.getpid(), sum(big.collect()), *sc._driver.elsewhere().pids)
+"""
+
+
+def test_nothing_is_left_behind_by_a_program_that_just_ends(tmp_path: Path) -> None:
+    """Neither processes nor files, though its context was never stopped."""
+    script = tmp_path / "script.py"
+    script.write_text(NEVER_STOPPED)
+
+    made = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, check=True
+    )
+
+    driver, total, *workers = map(int, made.stdout.split())
+    assert total == 2_000_001
+    assert len(workers) == 2
+    assert not any(map(_is_alive, workers))
+    for root in (Path("/dev/shm"), Path(tempfile.gettempdir())):
+        assert not list(root.glob(f"millstream-blocks-{driver}-*"))
 
 
 ENDLESS = """

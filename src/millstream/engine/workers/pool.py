@@ -3,19 +3,24 @@
 import atexit
 import tempfile
 import threading
+import weakref
 from pathlib import Path
 
 from millstream.engine.workers.processes import WorkerProcesses
 
 _lock = threading.Lock()
 _idle: dict[int, WorkerProcesses] = {}
+_all: "weakref.WeakSet[WorkerProcesses]" = weakref.WeakSet()
 
 
 def acquire(count: int) -> WorkerProcesses:
     """Return `count` worker processes that nobody else uses."""
     with _lock:
         found = _idle.pop(count, None)
-    return found or WorkerProcesses(count, Path(tempfile.gettempdir()))
+        if found is None:
+            found = WorkerProcesses(count, Path(tempfile.gettempdir()))
+            _all.add(found)
+    return found
 
 
 def release(processes: WorkerProcesses) -> None:
@@ -29,10 +34,10 @@ def release(processes: WorkerProcesses) -> None:
 
 
 @atexit.register
-def close_idle() -> None:
-    """End the processes that are kept."""
+def close_all() -> None:
+    """End all processes, also those of a context that was never stopped."""
     with _lock:
-        leaving = list(_idle.values())
+        leaving = list(_all)
         _idle.clear()
     for each in leaving:
         each.close()
