@@ -778,7 +778,7 @@ def parse_master(master: str, settings: Settings) -> Master:
         if slots > 0:
             return Master(slots, int(found[2] or 1))
     if found := re.fullmatch(r"local-cluster\[(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\]", master):
-        _log.info("local-cluster runs in this process master=%s", master)
+        _log.info("local-cluster is one driver with workers master=%s", master)
         failures_max = settings.get_int("spark.task.maxFailures")
         return Master(max(1, int(found[1]) * int(found[2])), failures_max)
     if found := re.fullmatch(r"ray(?:://(?P<address>.+))?", master):

@@ -60,6 +60,24 @@ def test_a_program_gives_the_same_wherever_it_runs(
     assert repr(found[0]) == repr(found[1])
 
 
+def test_the_next_context_has_the_same_processes() -> None:
+    """They needn't be started again, and know nothing of the one before."""
+    pids: list[set[int]] = []
+    for number in range(2):
+        conf = SparkConf().setMaster("local[2]").setAppName("next")
+        conf.set("spark.millstream.processes", "always")
+        with SparkContext(conf=conf) as sc:
+            value = sc.broadcast(number)
+            found = sc.parallelize(range(40), 40).map(
+                lambda _: (value.value, os.getpid())
+            )
+            pids.append({pid for shared, pid in found.collect() if shared == number})
+            pids[-1] |= set(sc._driver.elsewhere().pids)  # type: ignore[attr-defined]
+
+    assert pids[0] == pids[1]
+    assert len(pids[0]) == 2
+
+
 def test_what_is_cached_in_a_worker_is_computed_once(sc: SparkContext) -> None:
     """It is kept here, and goes back there with the tasks that read it."""
     calls = sc.accumulator(0)

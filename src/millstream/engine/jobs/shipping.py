@@ -368,7 +368,7 @@ def run(
             return frames.dumps(Failed(_pickled_error(told.error), told.text))
         finally:
             updates = accumulating.take_task_updates()
-    for fate in task.report.steps.values():
+    for fate in (*task.report.steps.values(), *task.report.shuffles.values()):
         fate.processes = 1
     took_s = monotonic_s() - start_s
     made = Succeeded(value, updates, task.report, tuple(blocks.made), took_s)
