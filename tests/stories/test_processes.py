@@ -119,6 +119,18 @@ def test_an_error_that_cannot_travel_is_told_too(sc: SparkContext) -> None:
         sc.parallelize([1, 2], 2).map(raising).collect()
 
 
+def test_a_result_that_cannot_be_read_here_fails_its_job(sc: SparkContext) -> None:
+    """Rather than to leave it waiting; the next job runs."""
+
+    class Sour:
+        def __reduce__(self) -> tuple[object, ...]:
+            return int, ("no number",)
+
+    with pytest.raises(JobFailedError, match="invalid literal"):
+        sc.parallelize([1, 2], 2).map(lambda _: Sour()).collect()
+    assert sc.parallelize([1, 2], 2).map(abs).sum() == 3
+
+
 def test_tasks_that_wait_dont_run_for_a_job_that_failed(
     sc: SparkContext, tmp_path: Path
 ) -> None:

@@ -487,7 +487,13 @@ class _StageRun:
             case Lost(reason) | Broken(reason):
                 return self._worker_failed(index, attempt, reason)
             case Done(value):
-                return self._taken(index, attempt, value, given_bytes)
+                try:
+                    return self._taken(index, attempt, value, given_bytes)
+                except Exception as error:  # What came back can't be unpickled here.
+                    failure = failures.describe(
+                        error, [], self.title, self.partitions[index]
+                    )
+                    return _Failed(index, attempt, failure)
             case _:
                 assert_never(ending)
 

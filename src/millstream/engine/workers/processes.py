@@ -398,7 +398,14 @@ class _Worker:
         # What is cut short: it was killed, of which its exit code tells.
         with self._pipe(self.process.stdout) as source, suppress(DurabilityError):
             for payload in frames.read_frames(source, "a worker's messages"):
-                self._on_message(self, frames.loads(payload))
+                try:
+                    self._on_message(self, frames.loads(payload))
+                except Exception as error:
+                    # Who waits for its task must hear of it.
+                    _log.exception("worker's message failed worker=%d", self.number)
+                    self.kill(
+                        f"what its worker process said wasn't understood: {error!r}"
+                    )
         code = self.process.wait()
         self.hang_up()
         self._on_end(self, code)
