@@ -13,6 +13,7 @@ from bench_rows import add, split, text, to_pair
 from measuring import Benchmark, wall_s
 
 from millstream import SparkConf, SparkContext
+from millstream.engine.workers import pool
 
 _NO_OP_TASKS = 64
 _IDLE_S = 5.0
@@ -62,6 +63,7 @@ def no_op_ms() -> float:
 
 
 def ready_s() -> float:
+    pool.close_all()  # Those of the run before would be ready.
     with context("local[2]", "always") as sc:
         rdd = sc.parallelize(range(2), 2).map(abs)
         return wall_s(rdd.count)
