@@ -200,6 +200,8 @@ def test_a_profile_shows_the_programs_functions_in_workers_too(tmp_path: Path) -
         *("--conf", "spark.millstream.processes=always", path),
     )
 
+    if "not permitted" in done.stderr or "ermission denied" in done.stderr:
+        pytest.skip("this system lets no process look into another")
     assert "12" in done.stdout.splitlines(), done.stderr
     assert "slowly (app.py" in flames.read_text().replace("&#", " ")
 
