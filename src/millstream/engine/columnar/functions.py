@@ -11,6 +11,7 @@ import hashlib
 import inspect
 import linecache
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass
@@ -89,10 +90,16 @@ class _Source:
     """The names that are imported outside functions."""
 
 
+# CPython 3.11 counts the depth of trees that are made in several threads as one, and then
+# raises SystemError.
+_parsing = threading.Lock()
+
+
 @lru_cache(maxsize=64)
 def _read(text: str, _digest: bytes) -> _Source:
     try:
-        tree = ast.parse(text)
+        with _parsing:
+            tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError):
         return _Source({}, [])
     found: dict[int, list[FunctionNode]] = {}
@@ -124,7 +131,8 @@ def _compiled(
     Python compiles a call of `module.function()` in another way than one of a method, and
     knows which it is by the file's imports.
     """
-    around = ast.parse(f"def around({', '.join(code.co_freevars)}): pass")
+    with _parsing:
+        around = ast.parse(f"def around({', '.join(code.co_freevars)}): pass")
     outer = around.body[0]
     assert isinstance(outer, ast.FunctionDef), "it was parsed as one"
     if isinstance(node, ast.Lambda):
@@ -136,7 +144,8 @@ def _compiled(
     around.body[:0] = [ast.Import([ast.alias(name)]) for name in imports if name != "*"]
     ast.fix_missing_locations(around)
     try:
-        module = compile(around, code.co_filename, "exec", dont_inherit=True)
+        with _parsing:
+            module = compile(around, code.co_filename, "exec", dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError):
         return None
     for inner in _codes(module):
