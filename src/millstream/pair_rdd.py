@@ -465,4 +465,6 @@ def _first(a: Any, _b: Any) -> Any:
 
 
 def _as_result_iterables(lists: tuple[list[Any], ...]) -> tuple[Any, ...]:
+    if len(lists) == 2:
+        return ResultIterable(lists[0]), ResultIterable(lists[1])
     return tuple(map(ResultIterable, lists))

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, assert_never
 
 import polars as pl
 
-from millstream.engine.columnar import folding, joins, states
+from millstream.engine.columnar import cogrouping, folding, joins, states
 from millstream.engine.columnar.blocks import Columns, Frozen, rows_of
 from millstream.engine.columnar.calling import Caller
 from millstream.engine.columnar.execution import Columnar, Mode, verify, verify_combined
@@ -15,7 +15,7 @@ from millstream.engine.columnar.gathering import gathered
 from millstream.engine.columnar.reports import StageReport
 from millstream.engine.columnar.values import Refusal
 from millstream.engine.plan import fusion
-from millstream.engine.plan.kernels import Join, UpdateState
+from millstream.engine.plan.kernels import CoGroup, Join, UpdateState
 from millstream.engine.plan.partitions import freeze
 from millstream.engine.plan.steps import Reduce
 
@@ -25,19 +25,19 @@ _SAMPLE_ROWS = 100
 
 def zipped(
     columnar: Columnar,
-    kernel: Join | UpdateState,
+    kernel: CoGroup | Join | UpdateState,
     index: int,
     inputs: Sequence[Blocks],
     report: StageReport,
     node: int,
 ) -> Frozen | None:
     """Return what a kernel makes of its inputs, or None: the row path must do it."""
-    name = kernel.kind.value if isinstance(kernel, Join) else "updateStateByKey"
+    name = _name_of(kernel)
     try:
-        if isinstance(kernel, Join):
-            made = _joined(columnar, kernel, index, inputs)
-        else:
+        if isinstance(kernel, UpdateState):
             made = _updated(columnar, kernel, index, inputs)
+        else:
+            made = _side_by_side(columnar, kernel, index, inputs)
     except Refusal as refused:
         report.note(node, name, "rows", str(refused))
         return None
@@ -56,15 +56,31 @@ def _rows(blocks: Blocks) -> list[Any]:
     return [row for block in blocks for row in rows_of(block)]
 
 
-def _joined(
-    columnar: Columnar, kernel: Join, index: int, inputs: Sequence[Blocks]
+def _name_of(kernel: CoGroup | Join | UpdateState) -> str:
+    match kernel:
+        case CoGroup():
+            return "cogroup"
+        case Join(kind):
+            return kind.value
+        case UpdateState():
+            return "updateStateByKey"
+        case _:
+            assert_never(kernel)
+
+
+def _side_by_side(
+    columnar: Columnar, kernel: CoGroup | Join, index: int, inputs: Sequence[Blocks]
 ) -> Columns | None:
-    left, right = map(gathered, inputs)
-    made = joins.join(kernel.kind, left, right)
+    parents = list(map(gathered, inputs))
+    if isinstance(kernel, CoGroup):
+        made = cogrouping.cogrouped(parents)
+    else:
+        left, right = parents
+        made = joins.join(kernel.kind, left, right)
     if columnar.mode is Mode.VERIFY:
         rows = kernel(index, list(map(_rows, inputs)))
         found = [] if made is None else made.thaw()
-        verify(found, list(rows), kernel.kind.value)
+        verify(found, list(rows), _name_of(kernel))
     return made
 
 

@@ -33,7 +33,7 @@ from millstream.engine.jobs.pending import Finisher, Pending
 from millstream.engine.plan import fusion
 from millstream.engine.plan.counting import CountRecords
 from millstream.engine.plan.fusion import is_fusible
-from millstream.engine.plan.kernels import Join, UpdateState
+from millstream.engine.plan.kernels import CoGroup, Join, UpdateState
 from millstream.engine.plan.nodes import (
     AlignedUnion,
     Cartesian,
@@ -421,7 +421,7 @@ class Task:
         inputs: list[list[Frozen | list[Any]]],
     ) -> Frozen | None:
         """Return what a kernel makes of its inputs, or None: the row path must do it."""
-        kernel: Join | UpdateState = self._functions(node)
+        kernel: CoGroup | Join | UpdateState = self._functions(node)
         reason = self._why_by_rows(kernel, list(chain.from_iterable(inputs)))
         if reason:
             self.report.note(node.id, op.name, "rows", reason)
@@ -431,7 +431,7 @@ class Task:
         return zipping.zipped(self.columnar, kernel, part, inputs, self.report, node.id)
 
     def _why_by_rows(
-        self, kernel: Join | UpdateState, blocks: list[Frozen | list[Any]]
+        self, kernel: CoGroup | Join | UpdateState, blocks: list[Frozen | list[Any]]
     ) -> str:
         """Return why columns aren't even tried, or an empty text."""
         count = sum(len(e) if isinstance(e, list) else e.count for e in blocks)
@@ -543,7 +543,9 @@ def _is_made_whole(node: RddNode) -> bool:
 
 
 def _is_known_by_columns(kernel: Any) -> bool:
-    return isinstance(kernel, Join | UpdateState) and kernel.is_known_by_columns
+    return (
+        isinstance(kernel, CoGroup | Join | UpdateState) and kernel.is_known_by_columns
+    )
 
 
 def _takes_pieces(kernel: Any) -> bool:

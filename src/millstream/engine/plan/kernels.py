@@ -19,6 +19,8 @@ class CoGroup:
 
     count: int
 
+    is_known_by_columns: ClassVar[bool] = True
+
     def __call__(
         self, _index: int, parents: Sequence[Iterable[Any]]
     ) -> Iterable[tuple[Any, tuple[list[Any], ...]]]:
