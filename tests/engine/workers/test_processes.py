@@ -162,16 +162,33 @@ def test_a_task_that_never_ends_can_be_cancelled(pool: WorkerProcesses) -> None:
     assert runs.endings.empty()
 
 
-def test_a_waiting_task_can_be_cancelled(pool: WorkerProcesses) -> None:
-    """It never runs."""
+def test_a_waiting_task_can_be_cancelled(pool: WorkerProcesses, tmp_path: Path) -> None:
+    """It never runs; those that were before and behind it do."""
     runs = Runs(pool)
-    held = [runs.start(lambda given: bytes(given)) for _ in range(2)]
-    runs.start(lambda _given: b"never")
-    runs.ticket.cancel()
-    runs.start(lambda _given: b"last")
+    gate = str(tmp_path / "open")
 
-    values = [runs.value() for _ in range(len(held) + 1)]
-    assert sorted(values) in ([b"", b"", b"last"], [b"", b"last", b"never"])
+    def held(_given: bytes) -> bytes:
+        import pathlib
+        import time
+
+        while not pathlib.Path(gate).exists():
+            time.sleep(0.01)
+        return b"held"
+
+    for _ in range(2):
+        runs.start(held)
+    runs.start(lambda _given: b"cancelled")
+    cancelled = runs.ticket
+    runs.start(lambda _given: b"dropped")
+    dropped = runs.ticket
+    runs.start(lambda _given: b"last")
+    cancelled.cancel()
+    dropped.drop()
+    Path(gate).touch()
+
+    assert sorted(runs.value() for _ in range(3)) == [b"held", b"held", b"last"]
+    pool.close()
+    assert runs.endings.empty()
 
 
 def test_what_a_task_prints_arrives_with_the_workers_number(

@@ -57,7 +57,6 @@ _MS, _S, _MIB = Kind.DURATION_MS, Kind.DURATION_S, Kind.SIZE_MIB
 _JVM = "there is no JVM to configure"
 _LOCAL = "everything runs in one process; there are no executors to place"
 _NO_NETWORK = "there is no network between driver and tasks"
-_IN_PROCESS = "tasks run in this process"
 _MEMORY = "use spark.millstream.memory"
 _PICKLED = "records are pickled with protocol 5"
 _LATER = "arrives with a later part; see the README's list of what works today"
@@ -478,8 +477,8 @@ _FAMILIAR = (
     _nothing("spark.logConf", "ask SparkConf.toDebugString()", _B),
     _nothing("spark.memory.fraction", _MEMORY),
     _nothing("spark.network.timeout", _NO_NETWORK),
-    _nothing("spark.python.worker.memory", _IN_PROCESS),
-    _nothing("spark.python.worker.reuse", _IN_PROCESS, _B),
+    _nothing("spark.python.worker.memory", "use spark.millstream.worker.memory"),
+    _nothing("spark.python.worker.reuse", "worker processes are always reused", _B),
     _nothing("spark.scheduler.mode", "jobs share the slots first come, first served"),
     _nothing("spark.serializer", _PICKLED),
     _nothing("spark.shuffle.service.enabled", _LOCAL),
@@ -545,7 +544,7 @@ _FAMILIES = (
     _nothing("spark.plugins*", _JVM),
     _nothing("spark.port.*", "no ports are opened"),
     _nothing("spark.pyspark.*", "tasks run in this process's Python"),
-    _nothing("spark.python.*", _IN_PROCESS),
+    _nothing("spark.python.*", "worker processes take no settings of Spark's"),
     _nothing("spark.rdd.*", "partitions are listed and kept in this process"),
     _nothing("spark.redaction.*", _LATER),
     _nothing("spark.redis.*", _CONNECTOR),
