@@ -52,6 +52,8 @@ class Columnar:
         """Take blocks of at least `rows_min` records by columns, unless it is off."""
         self.mode = mode
         self.rows_min = rows_min
+        # Said of every step of every small batch.
+        self._too_small = f"a block of fewer than {rows_min} records"
 
     @cached_property
     def pipeline(self) -> "Pipeline":
@@ -297,8 +299,7 @@ class Columnar:
             )
         if self.mode is not Mode.OFF:
             for step, node in run.origins():
-                reason = f"a block of fewer than {self.rows_min} records"
-                report.note(node, step.name, "rows", reason)
+                report.note(node, step.name, "rows", self._too_small)
         return None
 
     # Parts.
