@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from millstream.engine.base import driver_link, frames
-from millstream.engine.base.errors import DurabilityError, IllegalStateError
+from millstream.engine.base.errors import DurabilityError
 from millstream.engine.workers.payloads import (
     Directories,
     Filed,
@@ -37,6 +37,7 @@ from millstream.engine.workers.protocol import (
     Lost,
     TaskOrder,
 )
+from millstream.engine.workers.queueing import TaskQueue, Ticket
 from millstream.engine.workers.worker_main import BODIES_MAX
 
 _log = logging.getLogger(__name__)
@@ -48,45 +49,7 @@ _LOOK_EVERY = 8
 _START = "from millstream.engine.workers.worker_main import main; main()"
 
 
-class _Ticket:
-    """A task that was handed over."""
-
-    def __init__(
-        self,
-        pool: "WorkerProcesses",
-        order: TaskOrder,
-        on_ending: Callable[[Ending], None],
-    ) -> None:
-        self._pool = pool
-        self.order = order
-        self.on_ending = on_ending
-        self.worker: _Worker | None = None
-        self.is_cancelled = False
-        self._timer: threading.Timer | None = None
-
-    def drop(self) -> None:
-        self._pool.drop(self)
-
-    def cancel(self) -> None:
-        self._pool.cancel(self)
-
-    def watch(self, worker: "_Worker") -> None:
-        """End the worker if the task takes too long."""
-        timeout_s = self.order.timeout_s
-        if timeout_s is None:
-            return
-        reason = f"it took longer than {timeout_s:g} s (spark.task.timeout)"
-        self._timer = threading.Timer(timeout_s, worker.kill, (reason,))
-        self._timer.daemon = True
-        self._timer.start()
-
-    def unwatch(self) -> None:
-        """Let it be: it has ended."""
-        if self._timer is not None:
-            self._timer.cancel()
-
-
-class WorkerProcesses:
+class WorkerProcesses(TaskQueue["_Worker"]):
     """Runs tasks on `count` processes. Thread-safe."""
 
     def __init__(self, count: int, disk: Path) -> None:
@@ -94,17 +57,15 @@ class WorkerProcesses:
 
         Processes start with the first task, or with `start`.
         """
+        super().__init__()
         self.count = count
         self._disk = disk
-        self._lock = threading.Lock()
-        self._waiting: deque[_Ticket] = deque()
         self._workers: list[_Worker] = []
         self._directories: Directories | None = None
         self._files: PayloadFiles | None = None
         self.memory_max_bytes = _NO_LIMIT
         """A process that has grown larger is replaced after its task."""
         self._early_deaths = 0
-        self._is_closed = False
 
     def start(self) -> None:
         """Start the processes, if they aren't; returns before they are ready."""
@@ -116,7 +77,7 @@ class WorkerProcesses:
             while len(self._workers) < self.count:
                 self._workers.append(self._spawn(len(self._workers)))
 
-    def submit(self, order: TaskOrder, on_ending: Callable[[Ending], None]) -> _Ticket:
+    def submit(self, order: TaskOrder, on_ending: Callable[[Ending], None]) -> Ticket:
         """Run a task; `on_ending` hears how it ended, once, on a thread of ours.
 
         Raises:
@@ -124,31 +85,7 @@ class WorkerProcesses:
             OSError: No process can be started.
         """
         self.start()
-        ticket = _Ticket(self, order, on_ending)
-        with self._lock:
-            self._check_open()
-            self._waiting.append(ticket)
-        self._dispatch()
-        return ticket
-
-    def drop(self, ticket: _Ticket) -> None:
-        """Forget a task if it waits."""
-        with self._lock:
-            self._drop(ticket)
-
-    def _drop(self, ticket: _Ticket) -> None:
-        if ticket in self._waiting:
-            self._waiting.remove(ticket)
-            ticket.is_cancelled = True
-
-    def cancel(self, ticket: _Ticket) -> None:
-        """Forget a task, or, if it runs, end it with its worker."""
-        with self._lock:
-            self._drop(ticket)
-            ticket.is_cancelled = True
-            worker = ticket.worker
-        if worker is not None:
-            worker.kill()
+        return super().submit(order, on_ending)
 
     def release(self) -> None:
         """Keep the processes for the next context of this process."""
@@ -165,9 +102,9 @@ class WorkerProcesses:
     def close(self) -> None:
         """End all workers; tasks that run are lost."""
         with self._lock:
-            if self._is_closed:
+            if self._is_closed.is_set():
                 return
-            self._is_closed = True
+            self._is_closed.set()
             workers, self._workers = self._workers, []
             self._waiting.clear()
         for each in workers:
@@ -177,11 +114,6 @@ class WorkerProcesses:
         if self._directories is not None:
             shutil.rmtree(self._directories.first, ignore_errors=True)
             shutil.rmtree(self._directories.spare, ignore_errors=True)
-
-    def _check_open(self) -> None:
-        if self._is_closed:
-            msg = "the worker processes were stopped"
-            raise IllegalStateError(msg, hint="create a new SparkContext")
 
     # Workers.
 
@@ -195,57 +127,45 @@ class WorkerProcesses:
             "worker replaced worker=%d reason=its memory is over the limit",
             worker.number,
         )
-        worker.is_idle = False
         self._workers[self._workers.index(worker)] = self._spawn(worker.number)
         worker.hang_up()
 
-    def _dispatch(self) -> None:
-        """Give waiting tasks to idle workers."""
-        while True:
-            with self._lock:
-                idle = next((w for w in self._workers if w.is_idle), None)
-                if idle is None or not self._waiting:
-                    return
-                ticket = self._waiting.popleft()
-                idle.is_idle = False
-                idle.ticket, ticket.worker = ticket, idle
-            assert self._files is not None, "it is made before the first worker"
-            ticket.watch(idle)
-            try:
-                idle.run(ticket.order, self._files)
-            except BrokenPipeError:
-                pass  # It has ended, of which its reader hears.
-            except OSError as error:
-                self._settle(
-                    idle, Broken(f"a task's input can't be handed over: {error}")
-                )
+    def _executors(self) -> list["_Worker"]:
+        return self._workers
 
-    def _settle(self, worker: "_Worker", ending: Ending) -> None:
-        """Take a worker's task from it, give it another one, and tell how it ended."""
-        with self._lock:
-            ticket, worker.ticket = worker.ticket, None
-            worker.is_idle = not isinstance(ending, Lost)
-            if ticket is not None:
-                ticket.worker = None
-                ticket.unwatch()
-            if worker.is_idle and worker.is_bloated(self.memory_max_bytes):
-                self._replace(worker)
-        self._dispatch()
-        if ticket is None or ticket.is_cancelled:
-            return
-        ticket.on_ending(ending)
+    def _is_ready(self, executor: "_Worker") -> bool:
+        return executor.is_ready
+
+    def _begin(self, executor: "_Worker", ticket: Ticket) -> None:
+        assert self._files is not None, "it is made before the first worker"
+        with suppress(BrokenPipeError):  # It has ended, of which its reader hears.
+            executor.run(ticket.order, self._files)
+
+    def _end(self, executor: "_Worker") -> None:
+        executor.kill()
+
+    def _is_freed(self, executor: "_Worker") -> None:
+        is_here = executor in self._workers  # One that has ended is there no more.
+        if is_here and executor.is_bloated(self.memory_max_bytes):
+            self._replace(executor)
+
+    def _settle_own(self, worker: "_Worker", ending: Ending) -> None:
+        if worker.ticket is None:
+            self._dispatch()
+        else:
+            self._settle(worker, worker.ticket, ending)
 
     def _on_message(self, worker: "_Worker", message: Any) -> None:
         match message:
             case ("ready",):
                 with self._lock:
                     self._early_deaths = 0
-                    worker.is_idle = worker.is_ready = True
+                    worker.is_ready = True
                 self._dispatch()
             case ("done", payload):
-                self._settle(worker, Done(take(payload)))
+                self._settle_own(worker, Done(take(payload)))
             case ("broken", reason):
-                self._settle(worker, Broken(reason))
+                self._settle_own(worker, Broken(reason))
             case ("printed", line):
                 print(f"[worker {worker.number}] {line}", flush=True)  # noqa: T201
             case ("ask", topic, question):
@@ -257,7 +177,7 @@ class WorkerProcesses:
 
     def _on_end(self, worker: "_Worker", code: int) -> None:
         with self._lock:
-            if self._is_closed or worker not in self._workers:
+            if self._is_closed.is_set() or worker not in self._workers:
                 return
             has_failed_early = not worker.is_ready
             self._early_deaths += has_failed_early
@@ -270,7 +190,7 @@ class WorkerProcesses:
                 self._workers[place] = self._spawn(worker.number)
                 waiting = []
         _log.warning("worker ended worker=%d code=%d", worker.number, code)
-        self._settle(worker, worker.lost(code))
+        self._settle_own(worker, worker.lost(code))
         reason = f"worker processes don't start: exit code {code}\n{worker.last_words}"
         for ticket in waiting:
             ticket.on_ending(Broken(reason))
@@ -287,8 +207,8 @@ class _Worker:
         on_end: Callable[["_Worker", int], None],
     ) -> None:
         self.number = number
-        self.is_ready = self.is_idle = False
-        self.ticket: _Ticket | None = None
+        self.is_ready = False
+        self.ticket: Ticket | None = None
         self._on_message = on_message
         self._on_end = on_end
         self._sending = threading.Lock()

@@ -11,7 +11,6 @@ import os  # noqa: TID251  The working directory.
 import sys
 import threading
 import traceback
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -19,14 +18,9 @@ from typing import Any
 
 from millstream.engine.base import driver_link, frames
 from millstream.engine.base.clock import monotonic_s
-from millstream.engine.base.errors import IllegalStateError, MissingDependencyError
-from millstream.engine.workers.protocol import (
-    Broken,
-    Done,
-    Ending,
-    Lost,
-    TaskOrder,
-)
+from millstream.engine.base.errors import MissingDependencyError
+from millstream.engine.workers.protocol import Broken, Done, Lost
+from millstream.engine.workers.queueing import TaskQueue, Ticket
 
 _log = logging.getLogger(__name__)
 
@@ -94,31 +88,6 @@ class Executor:
         return self._answers[key]
 
 
-class _Ticket:
-    """A task that was handed over."""
-
-    def __init__(
-        self,
-        workers: "RayWorkers",
-        order: TaskOrder,
-        on_ending: Callable[[Ending], None],
-    ) -> None:
-        self._workers = workers
-        self.order = order
-        self.on_ending = on_ending
-        self.answers: dict[bytes, Any] = {}
-        self.actor: _Actor | None = None
-        self.is_over = False
-
-    def drop(self) -> None:
-        """Forget it if it waits."""
-        self._workers.drop(self)
-
-    def cancel(self) -> None:
-        """Forget it; one that runs is ended with its actor, which Ray starts anew."""
-        self._workers.cancel(self)
-
-
 class _Actor:
     """One executor as the driver knows it."""
 
@@ -126,7 +95,9 @@ class _Actor:
         self.number = number
         self.handle = handle
         self.known: set[str] = set()
-        self.ticket: _Ticket | None = None
+        self.answers: dict[bytes, Any] = {}
+        """What its task has asked."""
+        self.ticket: Ticket | None = None
         self.is_alive = False
         """Whether it has answered, lately; else it gets no task."""
         self.beat: Any = None
@@ -134,7 +105,7 @@ class _Actor:
         self.asked_s = 0.0
 
 
-class RayWorkers:
+class RayWorkers(TaskQueue[_Actor]):
     """Runs tasks on actors, `count` of them, spread over the cluster. Thread-safe."""
 
     def __init__(self, address: str | None, count: int | None = None) -> None:
@@ -146,14 +117,12 @@ class RayWorkers:
             MissingDependencyError: Ray isn't installed.
             ConnectionError: There is no cluster at the address.
         """
+        super().__init__()
         self._ray = ray = _imported()
         self._owns_ray = not ray.is_initialized()
         if self._owns_ray:
             _join(ray, address)
         self.count = count or max(1, int(ray.cluster_resources().get("CPU", 1)))
-        self._lock = threading.Lock()
-        self._waiting: deque[_Ticket] = deque()
-        self._is_closed = threading.Event()
         self._heart = threading.Thread(
             target=self._listen_to_hearts, name="millstream-worker-hearts", daemon=True
         )
@@ -169,40 +138,6 @@ class RayWorkers:
             for number in range(self.count)
         ]
         self._heart.start()
-
-    def submit(self, order: TaskOrder, on_ending: Callable[[Ending], None]) -> _Ticket:
-        """Run a task; `on_ending` hears how it ended, once, on a thread of Ray's.
-
-        Raises:
-            IllegalStateError: The workers were stopped.
-        """
-        if self._is_closed.is_set():
-            msg = "the Ray workers were stopped"
-            raise IllegalStateError(msg, hint="create a new SparkContext")
-        ticket = _Ticket(self, order, on_ending)
-        with self._lock:
-            self._waiting.append(ticket)
-        self._dispatch()
-        return ticket
-
-    def drop(self, ticket: _Ticket) -> None:
-        """Forget a task if it waits."""
-        with self._lock:
-            self._drop(ticket)
-
-    def _drop(self, ticket: _Ticket) -> None:
-        if ticket in self._waiting:
-            self._waiting.remove(ticket)
-            ticket.is_over = True
-
-    def cancel(self, ticket: _Ticket) -> None:
-        """Forget a task, or, if it runs, end it with its actor."""
-        with self._lock:
-            self._drop(ticket)
-            ticket.is_over = True
-            actor = ticket.actor
-        if actor is not None:
-            self._ray.kill(actor.handle, no_restart=False)
 
     def release(self) -> None:
         """End the actors, and Ray if it was started here."""
@@ -263,32 +198,33 @@ class RayWorkers:
             reason = f"its Ray actor was silent for {_SILENCE_MAX_S:g} s"
             self._settle(actor, ticket, Lost(reason, is_own_doing=False))
 
-    def _dispatch(self) -> None:
-        while True:
-            with self._lock:
-                idle = next(
-                    (a for a in self._actors if a.ticket is None and a.is_alive),
-                    None,
-                )
-                if idle is None or not self._waiting:
-                    return
-                ticket = self._waiting.popleft()
-                idle.ticket, ticket.actor = ticket, idle
-            self._run(idle, ticket)
+    def _executors(self) -> list[_Actor]:
+        return self._actors
 
-    def _run(self, actor: _Actor, ticket: _Ticket) -> None:
+    def _is_ready(self, executor: _Actor) -> bool:
+        return executor.is_alive
+
+    def _begin(self, executor: _Actor, ticket: Ticket) -> None:
+        executor.answers = {}
+        self._run(executor, ticket)
+
+    def _end(self, executor: _Actor) -> None:
+        self._ray.kill(executor.handle, no_restart=False)
+
+    def _run(self, actor: _Actor, ticket: Ticket) -> None:
         body = ticket.order.stage
         pickled = None if body.id in actor.known else body.pickled
         actor.known.add(body.id)
         ref = actor.handle.run.remote(
-            body.id, pickled, ticket.order.given, ticket.answers
+            body.id, pickled, ticket.order.given, actor.answers
         )
         future: Future[Any] = ref.future()
         future.add_done_callback(lambda done: self._on_done(actor, ticket, done))
 
-    def _on_done(self, actor: _Actor, ticket: _Ticket, done: "Future[Any]") -> None:
+    def _on_done(self, actor: _Actor, ticket: Ticket, done: "Future[Any]") -> None:
         if self._is_closed.is_set():
             return
+        # An actor that fell silent may speak of a task that was taken from it.
         error = done.exception()
         if error is not None:
             actor.is_alive = False
@@ -298,12 +234,14 @@ class RayWorkers:
             self._settle(actor, ticket, Lost(reason[:500], is_own_doing=False))
             return
         match done.result():
+            case _ if actor.ticket is not ticket:
+                pass
             case ("unknown",):
                 actor.known.discard(ticket.order.stage.id)
                 self._run(actor, ticket)
             case ("asked", topic, question):
                 key = frames.dumps((topic, question))
-                ticket.answers[key] = driver_link.answer_to(topic, question)
+                actor.answers[key] = driver_link.answer_to(topic, question)
                 self._run(actor, ticket)
             case ("done", value):
                 self._settle(actor, ticket, Done(value))
@@ -312,17 +250,6 @@ class RayWorkers:
             case other:
                 msg = f"an executor returned {other!r:.100}"
                 raise AssertionError(msg)
-
-    def _settle(self, actor: _Actor, ticket: _Ticket, ending: Ending) -> None:
-        with self._lock:
-            if actor.ticket is ticket:
-                actor.ticket = None
-            ticket.actor = None
-            is_news = not ticket.is_over
-            ticket.is_over = True
-        self._dispatch()
-        if is_news:
-            ticket.on_ending(ending)
 
 
 def _join(ray: Any, address: str | None) -> None:
