@@ -86,3 +86,26 @@ def test_a_stream_tells_of_its_newest_batch(capsys: pytest.CaptureFixture[str]) 
     shown = capsys.readouterr().out
     assert "map at test_explaining.py" in shown
     assert shown.splitlines()[0].endswith(": columns")
+
+
+def test_groups_of_one_value_are_known_before_they_are_made(
+    sc: SparkContext, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A value that is the same in every record has no column yet: a list of it will."""
+    ones = sc.parallelize(range(10), 2).map(lambda n: (n % 3, 1))
+    ones.groupByKey().mapValues(len).explain()
+    ones.groupByKey().mapValues(sum).explain()
+    none = sc.parallelize(range(10), 2).map(lambda n: (n % 3, None))
+    none.groupByKey().mapValues(len).explain()
+    shown = [line.split(": ", 1)[1] for line in capsys.readouterr().out.splitlines()]
+
+    assert shown[0] == shown[5] == "columns"
+    assert shown[12] == "rows: values that are all None are grouped"
+
+
+def test_a_job_is_planned_by_what_is_expected_of_groups() -> None:
+    """With so many records that processes are thought of."""
+    with SparkContext("local[2]", "groups") as sc:
+        ones = sc.parallelize(range(50_000), 2).map(lambda n: (n % 3, 1))
+        counts = ones.groupByKey().mapValues(len).collectAsMap()
+    assert counts == {0: 16_667, 1: 16_667, 2: 16_666}

@@ -371,24 +371,41 @@ def pair_shapes(shape: Shape) -> tuple[Shape, Shape]:
     return key, value
 
 
+def grouped_shape(shape: Shape) -> Shape:
+    """Return the shape of what `grouped_values` makes of pairs of a shape.
+
+    Raises:
+        Refusal: The row path must do it.
+    """
+    key, tree = _key_and_values(shape)
+    return TupleOf((key, ListOf(shape_of(tree))))
+
+
+def _key_and_values(shape: Shape) -> tuple[Shape, Value]:
+    """Return the key's shape of pairs, and the values, each in columns of its own."""
+    key, value = pair_shapes(shape)
+    if any(each.is_optional for each in shapes.plain_shapes(value)):
+        msg = "values that may be None are grouped"
+        raise Refusal(msg)
+    names = shapes.column_names(shapes.column_count(shape))
+    exprs = iter([pl.col(name) for name in names[shapes.column_count(key) :]])
+    tree = as_columns(value_of(value, exprs))
+    if not shapes.column_count(shape_of(tree)):
+        msg = "values that are all None are grouped"
+        raise Refusal(msg)
+    return key, tree
+
+
 def grouped_values(frames: Sequence[pl.DataFrame], shape: Shape) -> Columns:
     """Return pairs with the values of a key in a list, in the order they came.
 
     Raises:
         Refusal: The row path must do it.
     """
-    key, value = pair_shapes(shape)
-    if any(each.is_optional for each in shapes.plain_shapes(value)):
-        msg = "values that may be None are grouped"
-        raise Refusal(msg)
+    key, tree = _key_and_values(shape)
     width = shapes.column_count(key)
     names = shapes.column_names(shapes.column_count(shape))
     query = pl.concat(frames).lazy()
-    tree = as_columns(value_of(value, iter([pl.col(n) for n in names[width:]])))
-    items = shape_of(tree)
-    if not shapes.column_count(items):
-        msg = "values that are all None are grouped"
-        raise Refusal(msg)
     columns = [expr.alias(f"v{position}") for position, expr in enumerate(leaves(tree))]
     # By `with_columns`: a `select` of constants alone would have one record.
     made_names = [each.meta.output_name() for each in columns]
@@ -407,7 +424,7 @@ def grouped_values(frames: Sequence[pl.DataFrame], shape: Shape) -> Columns:
         ).filter(pl.col(_ORDER) > 0)
     frame = collected(grouped, "in-memory")
     _check(frame, [each.meta.output_name() for each in checks])
-    made = TupleOf((key, ListOf(items)))
+    made = TupleOf((key, ListOf(shape_of(tree))))
     frame = frame.select(*names[:width], *[e.meta.output_name() for e in columns])
     frame.columns = shapes.column_names(frame.width)
     return Columns(frame, made, is_keyed=True)

@@ -4,6 +4,7 @@ Of what has run it says what happened; of what hasn't, what its functions and th
 its sources let expect.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from millstream.engine.columnar.blocks import Columns, is_pair
 from millstream.engine.columnar.execution import Mode
 from millstream.engine.columnar.reports import StageReport
-from millstream.engine.columnar.shapes import TEXT, ListOf, Shape, TupleOf, infer_shape
+from millstream.engine.columnar.shapes import TEXT, Shape, TupleOf, infer_shape
 from millstream.engine.jobs.stages import Stage
 from millstream.engine.plan.nodes import (
     AlignedUnion,
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from millstream.engine.jobs.driver import Driver
 
 _SAMPLE_ROWS = 100
+_log = logging.getLogger(__name__)
+
 _UNKNOWN = "unknown until it runs"
 _OBJECTS = "Python objects"
 
@@ -158,10 +161,16 @@ def _of_steps(op: Pipeline, shape: Shape) -> Forecast:
 
     if len(op.steps) == 1 and isinstance(op.steps[0], Combine):
         return _of_reduction(op.steps[0].aggregator, shape)
-    plan = plan_stage(op.steps, shape)
+    plan = plan_stage(op.steps, shape, on_slip=_slipped)
     if plan.lowered_count == len(op.steps):
         return Forecast(plan.shape, "columns")
     return Forecast(None, f"rows: {plan.refusal}")
+
+
+def _slipped(error: Exception) -> str:
+    """Take an error of ours: what can't be planned is expected to go by rows."""
+    _log.error("an error of Millstream's own: please report it", exc_info=error)
+    return f"an error of ours: {error!r}"
 
 
 def _of_shuffle(op: Shuffled, shape: Shape) -> Forecast:
@@ -171,14 +180,17 @@ def _of_shuffle(op: Shuffled, shape: Shape) -> Forecast:
 
 
 def _of_reduction(aggregator: Aggregator, shape: Shape) -> Forecast:
-    from millstream.engine.columnar.grouping import pair_shapes  # noqa: PLC0415
+    from millstream.engine.columnar.grouping import (  # noqa: PLC0415
+        grouped_shape,
+        pair_shapes,
+    )
     from millstream.engine.columnar.reductions import recognise  # noqa: PLC0415
     from millstream.engine.columnar.values import Refusal  # noqa: PLC0415
 
     try:
-        key, value = pair_shapes(shape)
         if isinstance(aggregator, Group):
-            return Forecast(TupleOf((key, ListOf(value))), "columns")
+            return Forecast(grouped_shape(shape), "columns")
+        key, value = pair_shapes(shape)
         reduction = recognise(aggregator, value)
     except Refusal as refused:
         return Forecast(None, f"rows: {refused}")
