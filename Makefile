@@ -42,7 +42,12 @@ lock:  ## Pin the requirements anew; needs uv
 	uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header \
 		-o requirements/run.txt pyproject.toml
 	uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header \
-		-c requirements/run.txt --group dev -o requirements/dev.txt pyproject.toml
+		-c requirements/run.txt --extra ray --extra files \
+		-o requirements/cluster.txt pyproject.toml
+	uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header \
+		-c requirements/cluster.txt --group dev -o requirements/dev.txt pyproject.toml
+	uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header \
+		-c requirements/dev.txt --group build -o requirements/build.txt
 
 clean:  ## Remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache \

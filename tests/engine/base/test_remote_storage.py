@@ -8,17 +8,51 @@ from typing import Any
 
 import fsspec
 import pytest
+from tests.stories.object_store import object_store
 
-from millstream.engine.base.errors import DurabilityError, MissingDependencyError
-from millstream.engine.base.remote_storage import FsspecStorage, _seconds
+from millstream.engine.base import remote_storage as module
+from millstream.engine.base.errors import (
+    DurabilityError,
+    MissingDependencyError,
+    UsageError,
+)
+from millstream.engine.base.remote_storage import (
+    FsspecStorage,
+    _seconds,
+    remote_storage,
+)
 from millstream.engine.base.storage import LocalStorage, Storage, open_storage
 
 
-@pytest.fixture(name="store", params=["memory", "local"])
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[dict[str, str]]:
+    """Return the environment in which there is an S3-compatible server."""
+    with object_store() as environment:
+        yield environment
+
+
+@pytest.fixture
+def in_s3(bucket: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let `s3:` be that server."""
+    for name, value in bucket.items():
+        monkeypatch.setenv(name, value)
+    remote_storage.cache_clear()
+    yield
+    remote_storage.cache_clear()
+
+
+@pytest.fixture(
+    name="store",
+    params=["memory", "local", pytest.param("s3", marks=pytest.mark.slow)],
+)
 def _store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     """Every claim here holds for this machine's files too."""
     if request.param == "local":
         yield open_storage(str(tmp_path / "base"))
+        return
+    if request.param == "s3":
+        request.getfixturevalue("in_s3")
+        yield open_storage(f"s3://bucket/{tmp_path.name}/base")
         return
     yield open_storage("memory://remote-test/base")
     filesystem = fsspec.filesystem("memory")
@@ -37,7 +71,7 @@ def test_files_are_written_read_and_listed(store: tuple[Storage, str]) -> None:
     storage.write_atomic(f"{base}/b", b"bb")
     with storage.create(f"{base}/a") as out:
         out.write(b"a")
-    storage.make_dirs(f"{base}/c")
+    storage.write_atomic(f"{base}/c/d", b"d")
 
     assert [i.name for i in storage.list(base) if not i.is_dir] == ["a", "b"]
     assert [i.name for i in storage.list(base) if i.is_dir] == ["c"]
@@ -80,6 +114,56 @@ def test_files_move_and_go(store: tuple[Storage, str]) -> None:
     for ask in (storage.open_input, storage.stat, storage.list):
         with pytest.raises(FileNotFoundError, match="base"):
             ask(f"{base}/none")
+
+
+def test_directories_are_made(tmp_path: Path) -> None:
+    """Where there are such; a store of objects has them as soon as there is something in."""
+    for uri in (str(tmp_path / "base"), "memory://remote-test/base"):
+        storage, base = open_storage(uri)
+        storage.make_dirs(f"{base}/c")
+        assert [info.name for info in storage.list(base) if info.is_dir] == ["c"]
+
+
+@pytest.mark.slow
+def test_large_objects_arrive_whole(
+    in_s3: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that don't stay in memory until they are complete, too."""
+    monkeypatch.setattr(module, "_SPOOLED_BYTES", 1000)
+    monkeypatch.setattr(module, "_COPIED_BYTES", 7 << 20)
+    storage, path = open_storage("s3://bucket/large")
+    data = bytes(range(256)) * (12 << 12)
+    with storage.open_atomic(path) as out:
+        out.write(data)
+
+    assert _read(storage, path) == data
+
+
+@pytest.mark.slow
+def test_a_store_of_objects_has_nothing_but_objects(in_s3: None) -> None:
+    """No marks of directories, which cost a request each; nothing beside an object."""
+    storage, path = open_storage("s3://bucket/bare/a/b")
+    storage.make_dirs(path)
+    assert not storage.exists(path)
+    with storage.open_atomic(f"{path}/c") as out:
+        out.write(b"c")
+
+    top, bare = open_storage("s3://bucket/bare")
+    assert [info.path for info in top.list(bare)] == ["bucket/bare/a"]
+    assert [info.path for info in top.list(path)] == [f"{path}/c"]
+
+
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
+def test_an_endpoint_that_is_none_is_named(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the variable, and what a right one looks like."""
+    monkeypatch.setenv(name, "minio:9000")
+    remote_storage.cache_clear()
+
+    with pytest.raises(UsageError, match=f"{name} is 'minio:9000'") as caught:
+        open_storage("s3://bucket/x")
+    assert "https://minio.example:9000" in (caught.value.hint or "")
 
 
 def test_logs_stay_on_disks() -> None:

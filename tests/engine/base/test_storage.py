@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from millstream.engine.base import storage
 from millstream.engine.base.errors import DurabilityError
 from millstream.engine.base.storage import LocalStorage, mount, open_storage
 from millstream.testing.sim_storage import SimStorage
@@ -202,3 +203,11 @@ def test_a_mounted_storage_answers_for_its_scheme() -> None:
 
     assert open_storage("sim-test:/a/b") == (disk, "/a/b")
     assert isinstance(open_storage("file:/a/b")[0], LocalStorage)
+
+
+def test_a_file_uri_may_name_a_drive() -> None:
+    """On Windows, where the slash before it is none of the path's."""
+    assert storage._local_path("", "///C:/a/b", has_drives=True) == "C:/a/b"
+    assert storage._local_path("", "/c:/a", has_drives=True) == "c:/a"
+    assert storage._local_path("", "///a/b", has_drives=True) == "/a/b"
+    assert storage._local_path("", "///C:/a/b", has_drives=False) == "/C:/a/b"

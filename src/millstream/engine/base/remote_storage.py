@@ -1,23 +1,43 @@
 """Remote storage: object stores and whatever else fsspec reaches."""
 
 import datetime
+import os  # noqa: TID251  Environment: where stores' clients look for what they need.
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, cast
+from urllib.parse import urlsplit
 
-from millstream.engine.base.errors import DurabilityError, MissingDependencyError
+from millstream.engine.base.errors import (
+    DurabilityError,
+    MissingDependencyError,
+    UsageError,
+)
 from millstream.engine.base.storage import AppendStream, FileInfo, scratch_name
 
 
 class FsspecStorage:
     """Any file system fsspec knows, below one root."""
 
-    def __init__(self, root_uri: str, root_path: str, filesystem: Any) -> None:
-        """Use an fsspec file system, which calls `root_uri` `root_path`."""
+    def __init__(
+        self,
+        root_uri: str,
+        root_path: str,
+        filesystem: Any,
+        *,
+        has_directories: bool = True,
+    ) -> None:
+        """Use an fsspec file system, which calls `root_uri` `root_path`.
+
+        Without `has_directories` it is a plain store of objects: a directory is what the
+        names of objects begin with, and an object is put whole, over one that is there.
+        """
         self._root_uri = root_uri
         self._root_path = root_path.rstrip("/")
         self._fs = filesystem
+        self._has_directories = has_directories
 
     def uri(self, path: str) -> str:
         """Return `scheme://host/path`."""
@@ -33,7 +53,7 @@ class FsspecStorage:
 
     def create(self, path: str) -> BinaryIO:
         """Open a new file for writing."""
-        self._fs.makedirs(self._fs._parent(path), exist_ok=True)
+        self.make_dirs(self._fs._parent(path))
         return cast(BinaryIO, self._fs.open(path, "wb"))
 
     def append(self, path: str) -> AppendStream:
@@ -47,8 +67,18 @@ class FsspecStorage:
 
     @contextmanager
     def open_atomic(self, path: str, *, sync: bool = True) -> Iterator[BinaryIO]:
-        """Write beside the target, then move: half an object would be seen."""
+        """Write beside the target, then move: half a file would be seen.
+
+        What goes into an object is kept here until it is complete, beyond some MB on disk.
+        """
         del sync  # A store has what it has accepted.
+        if not self._has_directories:
+            with SpooledTemporaryFile(_SPOOLED_BYTES) as spool:
+                yield cast(BinaryIO, spool)
+                spool.seek(0)
+                with self.create(path) as out:
+                    shutil.copyfileobj(spool, out, _COPIED_BYTES)
+            return
         scratch = f"{self._fs._parent(path)}/{scratch_name()}"
         try:
             with self.create(scratch) as out:
@@ -61,7 +91,7 @@ class FsspecStorage:
     def write_atomic(self, path: str, data: bytes, *, sync: bool = True) -> None:
         """Put the whole object: stores make it visible when it is complete."""
         del sync
-        self._fs.makedirs(self._fs._parent(path), exist_ok=True)
+        self.make_dirs(self._fs._parent(path))
         self._fs.pipe_file(path, data)
 
     def sync(self, path: str) -> None:
@@ -74,9 +104,10 @@ class FsspecStorage:
 
     def rename(self, source: str, target: str) -> None:
         """Move; on object stores this is a copy and a delete."""
-        if not self._fs.isdir(source) and self._fs.exists(target):
+        is_directory = self._fs.isdir(source)
+        if self._has_directories and not is_directory and self._fs.exists(target):
             self._fs.rm(target)
-        self._fs.mv(source, target, recursive=self._fs.isdir(source))
+        self._fs.mv(source, target, recursive=is_directory)
 
     def delete(self, path: str) -> None:
         """Delete a file, if it is there."""
@@ -90,7 +121,8 @@ class FsspecStorage:
 
     def make_dirs(self, path: str) -> None:
         """Make a directory, where the store has such."""
-        self._fs.makedirs(path, exist_ok=True)
+        if self._has_directories:
+            self._fs.makedirs(path, exist_ok=True)
 
     def exists(self, path: str) -> bool:
         """Say whether there is something at `path`."""
@@ -135,6 +167,9 @@ def _seconds(moment: Any) -> float:
 
 # Hadoop's names for what has another name elsewhere.
 _SCHEMES = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "abfss": "abfs"}
+_STORES_OF_OBJECTS = {"s3", "gs"}
+_SPOOLED_BYTES = 16 << 20
+_COPIED_BYTES = 4 << 20
 
 
 @lru_cache(maxsize=32)
@@ -152,8 +187,9 @@ def remote_storage(scheme: str, host: str) -> FsspecStorage:
     root_uri = f"{scheme}://{host}"
     plain = _SCHEMES.get(scheme, scheme)
     arrow = _arrow(plain, host)
+    has_directories = plain not in _STORES_OF_OBJECTS
     if arrow is not None:
-        return FsspecStorage(root_uri, *arrow)
+        return FsspecStorage(root_uri, *arrow, has_directories=has_directories)
     try:
         filesystem, root_path = url_to_fs(f"{plain}://{host}/")
     except (ImportError, ValueError) as error:
@@ -161,7 +197,9 @@ def remote_storage(scheme: str, host: str) -> FsspecStorage:
         raise MissingDependencyError(
             msg, hint="pip install 'millstream[files]', or the fsspec package it names"
         ) from error
-    return FsspecStorage(root_uri, root_path, filesystem)
+    return FsspecStorage(
+        root_uri, root_path, filesystem, has_directories=has_directories
+    )
 
 
 def _arrow(scheme: str, host: str) -> tuple[str, Any] | None:
@@ -172,7 +210,7 @@ def _arrow(scheme: str, host: str) -> tuple[str, Any] | None:
     except ImportError:
         return None
     makers: dict[str, Callable[[], tuple[Any, str]]] = {
-        "s3": lambda: (fs.S3FileSystem(), host),
+        "s3": lambda: (fs.S3FileSystem(**_s3_options()), host),
         "gs": lambda: (fs.GcsFileSystem(), host),
         "abfs": lambda: fs.FileSystem.from_uri(f"abfs://{host}/"),
         "hdfs": lambda: fs.FileSystem.from_uri(f"hdfs://{host}/"),
@@ -189,3 +227,23 @@ def _arrow(scheme: str, host: str) -> tuple[str, Any] | None:
         hint = "set JAVA_HOME and CLASSPATH, or use webhdfs:, which needs neither"
         raise MissingDependencyError(msg, hint=hint) from error
     return root_path, ArrowFSWrapper(filesystem)
+
+
+def _s3_options() -> dict[str, Any]:
+    """Return what Arrow doesn't take from the environment by itself, as other clients do.
+
+    Credentials and the region it does take: AWS_ACCESS_KEY_ID and so on.
+    """
+    # A small object is then one request, not the three of an upload in parts.
+    options: dict[str, Any] = {"allow_delayed_open": True}
+    for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
+        url = os.environ.get(name)
+        if not url:
+            continue
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.netloc:
+            msg = f"{name} is '{url}', which is no address of an S3 server"
+            raise UsageError(msg, hint="such as https://minio.example:9000")
+        options |= {"endpoint_override": parts.netloc, "scheme": parts.scheme}
+        break
+    return options

@@ -312,6 +312,11 @@ _mounted: dict[str, Storage] = {}
 _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(?://([^/]*))?(.*)", re.DOTALL)
 
 
+def _local_path(host: str, rest: str, *, has_drives: bool) -> str:
+    path = f"/{host}{rest}" if host else re.sub("^/+", "/", rest)
+    return re.sub("^/(?=[A-Za-z]:)", "", path) if has_drives else path
+
+
 def mount(scheme: str, storage: Storage) -> None:
     """Let URIs of `scheme` open `storage`, in this process: what simulations run on."""
     _mounted[scheme] = storage
@@ -329,7 +334,7 @@ def open_storage(uri: str) -> tuple[Storage, str]:
     scheme, host, rest = parts[1].lower(), parts[2] or "", parts[3]
     if scheme == "file":
         # `file://a/b` is taken as `/a/b`: there is no other machine it could mean.
-        return _LOCAL, f"/{host}{rest}" if host else re.sub("^/+", "/", rest)
+        return _LOCAL, _local_path(host, rest, has_drives=os.name == "nt")
     if scheme in _mounted:
         return _mounted[scheme], rest
     from millstream.engine.base.remote_storage import (  # noqa: PLC0415  Rarely needed.
