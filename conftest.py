@@ -1,7 +1,11 @@
 """Examples in the documents are tests: Sybil runs the Python blocks of the Markdown files."""
 
+import os  # noqa: TID251  The environment of what tests start.
+import tempfile
+from collections.abc import Iterator
 from doctest import ELLIPSIS, NORMALIZE_WHITESPACE
 
+import pytest
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 
@@ -13,3 +17,15 @@ pytest_collect_file = Sybil(
     patterns=["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/*.md"],
     setup=lambda namespace: namespace.update(__name__="__main__"),
 ).pytest()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _temporary_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Have pytest remove what a test, or a process that a test has killed, leaves."""
+    # Ray's directory has sockets in it, whose paths can't be long.
+    os.environ.setdefault("RAY_TMPDIR", tempfile.gettempdir())
+    directory = str(tmp_path_factory.mktemp("temporary"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", directory)
+        patch.setattr(tempfile, "tempdir", directory)
+        yield

@@ -2,14 +2,13 @@
 
 import os
 import signal
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 
-from bench_rows import add, split, text, to_pair
+from bench_rows import LINES, add, split, text, to_pair
+from data import cache_dir
 from measuring import Benchmark, wall_s
 
 from millstream import SparkConf, SparkContext
@@ -28,11 +27,14 @@ def context(master: str, processes: str) -> Iterator[SparkContext]:
         yield sc
 
 
-@cache
 def text_file() -> str:
-    """Return a file with the lines of `text`."""
-    path = Path(tempfile.mkdtemp(prefix="bench-")) / "lines.txt"
-    path.write_text("\n".join(text()), encoding="utf-8")
+    """Return a file with the lines of `text`; it is made once, beside other input."""
+    path = cache_dir() / f"rows-{LINES}.txt"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        half = path.with_suffix(f".{os.getpid()}")
+        half.write_text("\n".join(text()), encoding="utf-8")
+        half.rename(path)
     return str(path)
 
 

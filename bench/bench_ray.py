@@ -19,7 +19,6 @@ _PACE_S = 0.1
 @contextmanager
 def cluster() -> Iterator[SparkContext]:
     """Give a context on a cluster of two CPUs, started for it."""
-    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     conf = SparkConf().setMaster("ray").setAppName("bench")
     with SparkContext(conf=conf.set("spark.executor.instances", "2")) as sc:
         sc.parallelize(range(4), 4).map(abs).count()

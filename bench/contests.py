@@ -116,7 +116,8 @@ def peer_env(batch_bytes: int) -> dict[str, str]:
         "PYTHONPATH": "",
         "PATHWAY_THREADS": "2",
         "SPARK_LOCAL_IP": "127.0.0.1",
-        "PYSPARK_SUBMIT_ARGS": "--driver-memory 4g --conf spark.ui.enabled=false --conf "
+        "PYSPARK_SUBMIT_ARGS": "--driver-memory 4g --conf spark.ui.enabled=false "
+        "--conf spark.ui.showConsoleProgress=false --conf "
         "spark.hadoop.mapreduce.input.fileinputformat.split.maxsize="
         f"{batch_bytes * 51 // 100} pyspark-shell",
     }
@@ -248,7 +249,7 @@ def round_of(name: str, contest: Contest, data: Input, number: int) -> dict[str,
 
     A contender that fails is left out, and why is said on the error output.
     """
-    kept = _rounds_dir() / f"{name}-{number}.json"
+    kept = rounds_dir() / f"{name}-{number}.json"
     if not kept.exists():
         scores = {}
         for contender, run in contest.items():
@@ -272,9 +273,12 @@ def _check_agreement(name: str, scores: dict[str, Score]) -> None:
 
 
 @cache
-def _rounds_dir() -> Path:
-    given = os.environ.get("MILLSTREAM_BENCH_ROUNDS")
-    return Path(given or tempfile.mkdtemp(prefix="rounds-"))
+def _own_rounds() -> "tempfile.TemporaryDirectory[str]":
+    return tempfile.TemporaryDirectory(prefix="rounds-")
+
+
+def rounds_dir() -> Path:
+    return Path(os.environ.get("MILLSTREAM_BENCH_ROUNDS") or _own_rounds().name)
 
 
 class Rounds:

@@ -1,14 +1,17 @@
-"""Writes the table of docs/performance.md from what a whole run has measured.
+"""Writes the tables of docs/performance.md from what whole runs have measured.
 
 python bench/report.py RESULTS.json
 
-A run of all the columnar benchmarks on the whole input, five rounds each, writes it by
-itself. Anything less doesn't: small inputs don't show a steady state.
+A run of all the columnar benchmarks on the whole input, five rounds each, writes theirs by
+itself; one of all the benchmarks of worker processes and Ray, three rounds each, those.
+Anything less doesn't: small inputs don't show a steady state.
 """
 
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -18,13 +21,30 @@ import polars as pl
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "performance.md"
-BEGIN, END = "<!-- made by bench/report.py -->\n", "<!-- end -->"
+END = "<!-- end -->"
 WHOLE_MB = 1000
-RUNS = 5
 
 
-def missing(told: dict[str, Any]) -> list[str]:
-    """Return why these results aren't fit for the page; nothing when they are."""
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of the page: which benchmarks are in it, and how often they run at least."""
+
+    begin: str
+    prefixes: tuple[str, ...]
+    runs: int
+
+    def has(self, name: str) -> bool:
+        return name.startswith(self.prefixes)
+
+
+COLUMNS = Section("<!-- made by bench/report.py -->\n", ("columns.",), 5)
+WORKERS = Section(
+    "<!-- made by bench/report.py: workers -->\n", ("processes.", "ray."), 3
+)
+
+
+def missing(told: dict[str, Any], section: Section) -> list[str]:
+    """Return why these results aren't fit for a section; nothing when they are."""
     why = []
     if told["mb"] != WHOLE_MB:
         why.append(f"the input is {told['mb']} MB, not {WHOLE_MB}")
@@ -32,55 +52,79 @@ def missing(told: dict[str, Any]) -> list[str]:
 
     results = {each["name"]: each for each in told["results"]}
     for name in all_benchmarks():
-        if not name.startswith("columns."):
+        if not section.has(name):
             continue
         if name not in results:
             why.append(f"{name} didn't run")
         elif "failed" in results[name]:
             why.append(f"{name} failed: {results[name]['failed']}")
-        elif len(results[name]["numbers"]) < RUNS:
-            why.append(f"{name} ran {len(results[name]['numbers'])} times, not {RUNS}")
+        elif len(results[name]["numbers"]) < section.runs:
+            times = len(results[name]["numbers"])
+            why.append(f"{name} ran {times} times, not {section.runs}")
     if told["machine"]["commit"].endswith("-dirty"):
         why.append("the working tree isn't what a commit has")
     return why
 
 
 def write_if_whole(told: dict[str, Any]) -> None:
-    if not any(each["name"].startswith("columns.") for each in told["results"]):
-        return
-    if why := missing(told):
+    for section in (COLUMNS, WORKERS):
+        if any(section.has(each["name"]) for each in told["results"]):
+            _write_section(told, section)
+
+
+def _write_section(told: dict[str, Any], section: Section) -> None:
+    if why := missing(told, section):
         print(f"docs/performance.md stays as it is: {why[0]}")
         if len(why) > 1:
             print(f"    and {len(why) - 1} more reasons")
         return
     page = PAGE.read_text("utf-8")
-    before, rest = page.split(BEGIN, 1)
+    before, rest = page.split(section.begin, 1)
     after = rest.split(END, 1)[1]
-    PAGE.write_text(
-        before + BEGIN + "\n".join(tables(told)) + "\n" + END + after, "utf-8"
-    )
+    made = "\n".join(tables(told, section))
+    PAGE.write_text(before + section.begin + made + "\n" + END + after, "utf-8")
     print("docs/performance.md has these numbers now")
 
 
-def tables(told: dict[str, Any]) -> list[str]:
+def tables(told: dict[str, Any], section: Section) -> list[str]:
     """Return what goes between the markers."""
+    rows = [_limit_row(r) for r in told["results"] if section.has(r["name"])]
     return [
         *_machine(told["machine"]),
         "",
         "| what | measured | spread | limit | |",
         "|---|---|---|---|---|",
-        *(_limit_row(r) for r in told["results"] if r["name"].startswith("columns.")),
+        *rows,
         "",
-        "| case | contender | M lines/s | CPU-s a million lines | start, s | peak, MiB |",
-        "|---|---|---|---|---|---|",
-        *_contender_rows(told["contests"]),
+        *(_contests(told) if section is COLUMNS else _repeats(told)),
     ]
 
 
+def _contests(told: dict[str, Any]) -> list[str]:
+    return [
+        "| case | contender | M lines/s | CPU-s a million lines | start, s | peak, MiB |",
+        "|---|---|---|---|---|---|",
+        *_rows(told["contests"], _contender_row),
+    ]
+
+
+def _repeats(told: dict[str, Any]) -> list[str]:
+    return [
+        "| case | contender | ms | CPU-ms | start, s | peak, MiB |",
+        "|---|---|---|---|---|---|",
+        *_rows(told["repeats"], _repeat_row),
+    ]
+
+
+def versions() -> list[str]:
+    """Return what is measured with what."""
+    return [f"Polars {pl.__version__}", *_peers()]
+
+
 def _machine(facts: dict[str, str]) -> list[str]:
-    versions = [f"Python {facts['python']}", f"Polars {pl.__version__}", *_peers()]
+    used = [f"Python {facts['python']}", *versions()]
     hardware = f"{facts['processor']}, {facts['cores']} cores, load {facts['load']}"
-    software = f"{facts['system']}; {', '.join(versions)}; commit {facts['commit']}"
+    software = f"{facts['system']}; {', '.join(used)}; commit {facts['commit']}"
     return [f"{hardware} at the start; {software}."]
 
 
@@ -107,13 +151,31 @@ def _limit_row(result: dict[str, Any]) -> str:
     return f"{measured} {bound} | {'ok' if is_within else '**missed**'} |"
 
 
-def _contender_rows(contests: dict[str, dict[str, Any]]) -> list[str]:
+def _rows(
+    contests: dict[str, dict[str, Any]],
+    row: Callable[[str, str, list[dict[str, Any]]], str],
+) -> list[str]:
     """Return a row for each contender of each case, over its rounds."""
     scores: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for name, contest in contests.items():
         for contender, each in contest.items():
             scores.setdefault((name.rsplit("-", 1)[0], contender), []).append(each)
-    return [_contender_row(*key, each) for key, each in scores.items()]
+    return [row(*key, each) for key, each in scores.items()]
+
+
+def _repeat_row(case: str, contender: str, rounds: list[dict[str, Any]]) -> str:
+    wall, cpu, start, peak = (
+        median(each[what] for each in rounds)
+        for what in ("wall_s", "cpu_s", "start_s", "peak_mib")
+    )
+    return (
+        f"| {case} | {contender} | {_short(wall * 1e3)} | {_short(cpu * 1e3)} "
+        f"| {start:.1f} | {peak:.0f} |"
+    )
+
+
+def _short(number: float) -> str:
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def _contender_row(case: str, contender: str, rounds: list[dict[str, Any]]) -> str:

@@ -5,6 +5,7 @@ python bench/run.py rows start      those whose names begin so
 python bench/run.py --list          what there is
 python bench/run.py --strict        exit with 1 when one is over its limit
 python bench/run.py --mb 100 col    the columnar ones on 100 MB of input, not 1 GB
+python bench/run.py scaling         what limits on many machines: never with others
 """
 
 import argparse
@@ -15,11 +16,15 @@ import platform
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
+import repeats
 import report
+import scaling
 from data import size_mb
 from measuring import Benchmark
 
@@ -89,6 +94,7 @@ def machine() -> dict[str, str]:
         "python": platform.python_version(),
         "commit": commit or "unknown",
         "api": millstream.__version__,
+        "versions": ", ".join(report.versions()),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
@@ -124,6 +130,20 @@ def is_within(benchmark: Benchmark, result: dict[str, object]) -> bool:
     return isinstance(value, float | int) and benchmark.is_within(value)
 
 
+@contextmanager
+def scratch() -> Iterator[str]:
+    """Give a directory for this run, in which its Ray clusters are, too.
+
+    Ray joins a cluster that somebody else has started here, unless it looks elsewhere.
+    """
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
+        os.environ["RAY_TMPDIR"] = str(Path(directory) / "ray")
+        os.environ.pop("RAY_ADDRESS", None)
+        # Lets a cluster bind to loopback, whatever the machine's addresses are.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+        yield directory
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -154,10 +174,14 @@ def main() -> int:
     for key, value in facts.items():
         print(f"{key:10} {value}")
     print()
+    if options.names == ["scaling"]:
+        with scratch():
+            scaling.show(options.runs or 3)
+        return 0
     if options.mb:
         os.environ["MILLSTREAM_BENCH_MB"] = str(options.mb)
     results = []
-    with tempfile.TemporaryDirectory() as rounds:
+    with scratch() as rounds:
         # Contests are run once for all the benchmarks that ask for their rounds.
         os.environ["MILLSTREAM_BENCH_ROUNDS"] = rounds
         for each in chosen:
@@ -168,9 +192,16 @@ def main() -> int:
             file.stem: json.loads(file.read_text("utf-8"))
             for file in sorted(Path(rounds).glob("*.json"))
         }
+        repeated = repeats.kept_rounds(Path(rounds))
     written = HERE / "results" / f"{facts['date'].replace(':', '')}.json"
     written.parent.mkdir(exist_ok=True)
-    told = {"machine": facts, "mb": size_mb(), "results": results, "contests": contests}
+    told = {
+        "machine": facts,
+        "mb": size_mb(),
+        "results": results,
+        "contests": contests,
+        "repeats": repeated,
+    }
     written.write_text(json.dumps(told, indent=1))
     report.write_if_whole(told)
     within = sum(map(is_within, chosen, results))

@@ -116,6 +116,7 @@ class SparkContext:
                     slots=parsed.slots,
                     task_failures_max=parsed.failures_max,
                     ray_address=parsed.ray_address,
+                    is_cluster=parsed.is_cluster,
                     clock=clock,
                 )
             except BaseException:
@@ -278,7 +279,7 @@ class SparkContext:
         """Partitions when a program names none."""
         return (
             self._driver.settings.find_int("spark.default.parallelism")
-            or self._driver.slots
+            or self._driver.parallelism
         )
 
     @property
@@ -762,6 +763,8 @@ class Master:
     """How often a task is tried."""
     ray_address: str | None = None
     """Where the Ray cluster is; empty: the environment says, or one is started here."""
+    is_cluster: bool = False
+    """Whether workers stand for a cluster's, though they are on this machine."""
 
 
 def parse_master(master: str, settings: Settings) -> Master:
@@ -780,7 +783,8 @@ def parse_master(master: str, settings: Settings) -> Master:
     if found := re.fullmatch(r"local-cluster\[(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\]", master):
         _log.info("local-cluster is one driver with workers master=%s", master)
         failures_max = settings.get_int("spark.task.maxFailures")
-        return Master(max(1, int(found[1]) * int(found[2])), failures_max)
+        slots = max(1, int(found[1]) * int(found[2]))
+        return Master(slots, failures_max, is_cluster=True)
     if found := re.fullmatch(r"ray(?:://(?P<address>.+))?", master):
         return Master(
             settings.get_int("spark.executor.instances"),

@@ -40,11 +40,11 @@ class OutputActions(Generic[T_co]):
         if compressionCodecClass is not None:
             extension = extension_of_hadoop_codec(compressionCodecClass)
         lines = self._step(Map(_as_text, "saveAsTextFile"), keeps_partitioner=False)
-        lines._save(DirectoryOutput(path, extension), _WriteTextPart(path, extension))
+        lines._save(_WriteTextPart(self._output(path, extension)))
 
     def saveAsPickleFile(self, path: str, batchSize: int = 10) -> None:
         """Write records pickled, `batchSize` at a time; `pickleFile` reads them."""
-        self._save(DirectoryOutput(path), _WriteObjectsPart(path, batchSize))
+        self._save(_WriteObjectsPart(self._output(path), batchSize))
 
     def saveAsSequenceFile(
         self, path: str, compressionCodecClass: str | None = None
@@ -52,10 +52,17 @@ class OutputActions(Generic[T_co]):
         """Write pairs in a format of ours; `sequenceFile` reads them."""
         if compressionCodecClass is not None:
             extension_of_hadoop_codec(compressionCodecClass)
-        self._save(DirectoryOutput(path), _WriteObjectsPart(path, 1000, pairs=True))
+        self._save(_WriteObjectsPart(self._output(path), 1000, pairs=True))
 
-    def _save(self, output: DirectoryOutput, write: Any) -> None:
+    def _output(self, path: str, extension: str = "") -> DirectoryOutput:
         driver = self.ctx._driver
+        # A task of a driver that has died may still write the very same partition.
+        return DirectoryOutput(
+            path, extension, f"{driver.start_time_ms}-{driver.name}-"
+        )
+
+    def _save(self, write: "_WriteTextPart | _WriteObjectsPart") -> None:
+        driver, output = self.ctx._driver, write.output
         validates = driver.settings.get_bool("spark.hadoop.validateOutputSpecs")
         may_exist = not validates or self.ctx._output_may_exist
         output.open_job(may_exist=may_exist)
@@ -106,8 +113,8 @@ def _as_text(record: Any) -> Any:
 class _WriteTextPart:
     name = "saveAsTextFile"
 
-    def __init__(self, path: str, extension: str) -> None:
-        self.output = DirectoryOutput(path, extension)
+    def __init__(self, output: DirectoryOutput) -> None:
+        self.output = output
 
     def __call__(self, index: int, rows: Any) -> str:
         write = WriteText(rows, self.output.extension)
@@ -115,12 +122,10 @@ class _WriteTextPart:
 
 
 class _WriteObjectsPart:
-    def __init__(self, path: str, batch_rows: int, *, pairs: bool = False) -> None:
-        self.output, self.batch_rows, self.pairs = (
-            DirectoryOutput(path),
-            batch_rows,
-            pairs,
-        )
+    def __init__(
+        self, output: DirectoryOutput, batch_rows: int, *, pairs: bool = False
+    ) -> None:
+        self.output, self.batch_rows, self.pairs = output, batch_rows, pairs
         self.name = "saveAsSequenceFile" if pairs else "saveAsPickleFile"
 
     def __call__(self, index: int, rows: Any) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from millstream.engine.durable.checkpoint_files import CheckpointFiles
+from millstream.engine.ingest.supervisor import ReceiverSupervisor
 from millstream.engine.streams import manifest as manifests
 from millstream.engine.streams.opening import state_file_names
 from millstream.streaming.receiver import Receiver
@@ -157,6 +158,7 @@ def receiver(h: StreamHarness) -> Any:
     while not any(each.active for each in tracker.receiver_infos()):
         h.clock.wait_until_someone_waits(0.01)
     (supervisor,) = tracker._running()
+    assert isinstance(supervisor, ReceiverSupervisor)
     return supervisor._receiver
 
 

@@ -2,7 +2,9 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -10,8 +12,9 @@ from typing import Any
 import pytest
 from tests.stories.programs import PROGRAMS
 
-from millstream import RDD, SparkConf, SparkContext
+from millstream import RDD, SparkConf, SparkContext, StorageLevel
 from millstream.engine.base.errors import JobFailedError
+from millstream.engine.durable.frozen_bytes import Shared
 from millstream.streaming import StreamingContext
 
 # Read when Ray is imported: without it, loopback becomes the machine's own address.
@@ -102,6 +105,26 @@ def test_a_stream_runs_on_the_cluster(sc: SparkContext) -> None:
     assert out == [[("all", 1), (f"b{n}", 2)] for n in range(10)]
 
 
+def test_effects_are_where_the_tasks_are(sc: SparkContext, tmp_path: Path) -> None:
+    """Files too, whose attempts are committed here; on disks that nodes share."""
+    seen = sc.accumulator(0)
+
+    def mark(number: int) -> None:
+        seen.add(number)
+        (tmp_path / f"{number}-{os.getpid()}").touch()
+
+    numbers = sc.parallelize(range(8), 4)
+    numbers.foreach(mark)
+    numbers.map(lambda n: f"{n} {os.getpid()}").saveAsTextFile(str(tmp_path / "out"))
+
+    lines = [line.split() for line in sc.textFile(str(tmp_path / "out")).collect()]
+    marks = sorted(path.name.split("-") for path in tmp_path.glob("*-*"))
+    assert [number for number, _ in lines] == list("01234567")
+    assert [number for number, _ in marks] == list("01234567")
+    assert str(os.getpid()) not in {pid for _, pid in [*lines, *marks]}
+    assert seen.value == sum(range(8))
+
+
 def test_an_error_is_told_with_the_users_line(sc: SparkContext) -> None:
     """After as many tries as the setting says."""
     with pytest.raises(JobFailedError, match="failed 4 times") as caught:
@@ -138,8 +161,6 @@ def test_a_node_that_is_killed_in_the_middle_costs_nothing_but_time(
     killed = tmp_path / "killed"
 
     def wait_for_the_end(number: int) -> int:
-        import time
-
         (started / str(number)).mkdir(parents=True, exist_ok=True)
         until_s = time.monotonic() + 20
         while not killed.exists() and time.monotonic() < until_s:
@@ -147,8 +168,6 @@ def test_a_node_that_is_killed_in_the_middle_costs_nothing_but_time(
         return number
 
     def kill() -> None:
-        import time
-
         while len(list(started.glob("*"))) < 4:
             time.sleep(0.01)
         cluster.remove_node(victim, allow_graceful=False)
@@ -163,3 +182,75 @@ def test_a_node_that_is_killed_in_the_middle_costs_nothing_but_time(
 
     assert found == list(range(4))
     assert sc.parallelize(range(8), 8).map(abs).sum() == 28
+
+
+def _pairs(sc: SparkContext, mapped: Any) -> RDD[tuple[str, list[str]]]:
+    """Return pairs too large to travel through the driver; `mapped` counts.
+
+    Ray itself has what it returns of up to 100 kB in the driver.
+    """
+
+    def pair(number: int) -> tuple[str, list[str]]:
+        mapped.add(1)
+        return f"w{number % 4000}", [f"{number:0200d}"]
+
+    return sc.parallelize(range(40_000), 4).map(pair)
+
+
+def _parts(sc: SparkContext) -> list[Any]:
+    """Return the parts of all blocks that the cluster holds."""
+    blocks = sc._driver.blocks
+    kept: list[Any] = [blocks.get_kept(each) for each in blocks.ids()]
+    held: list[Any] = [each.held for each in kept if isinstance(each, Shared)]
+    return [each.part for each in held]
+
+
+def _where(_number: int) -> tuple[str, int]:
+    import ray
+
+    time.sleep(0.05)  # Long enough that every actor gets one.
+    return ray.get_runtime_context().get_node_id(), os.getpid()
+
+
+def _kill_node(cluster: Any, sc: SparkContext) -> None:
+    """Kill a node that holds blocks, with its actors, and have another one come."""
+    holding = {each.holder.node for each in _parts(sc)}
+    victim = next(n for n in cluster.worker_nodes if n.node_id in holding)
+    pids = dict.fromkeys(sc.parallelize(range(16), 16).map(_where).collect())
+    cluster.remove_node(victim, allow_graceful=False)
+    for node, pid in pids:
+        if node == victim.node_id:
+            with suppress(ProcessLookupError):  # It has seen that its node is gone.
+                os.kill(pid, signal.SIGKILL)
+    cluster.add_node(num_cpus=2, node_ip_address="127.0.0.1")
+
+
+def test_map_outputs_of_a_killed_node_are_made_again(
+    cluster: Any, sc: SparkContext
+) -> None:
+    """Those alone; and the job that reads them waits no longer than for a silent actor."""
+    mapped = sc.accumulator(0)
+    joined = _pairs(sc, mapped).reduceByKey(lambda a, b: a + b, 4)
+    assert joined.count() == 4000
+    assert len(_parts(sc)) == 16
+    assert mapped.value == 40_000
+    _kill_node(cluster, sc)
+
+    assert dict(joined.mapValues(len).collect()) == {f"w{n}": 10 for n in range(4000)}
+    assert 40_000 < mapped.value < 80_000
+
+
+def test_a_copied_partition_outlives_its_node(cluster: Any, sc: SparkContext) -> None:
+    """It is on two nodes with a storage level that says so; nothing is computed again."""
+    mapped = sc.accumulator(0)
+    kept = _pairs(sc, mapped).persist(StorageLevel.MEMORY_ONLY_2)
+    assert kept.count() == 40_000
+    parts = _parts(sc)
+    assert len(parts) == 4
+    until_s = time.monotonic() + 20
+    while not all(each.copies for each in parts) and time.monotonic() < until_s:
+        time.sleep(0.01)
+    _kill_node(cluster, sc)
+
+    assert kept.mapValues(len).map(lambda pair: pair[1]).sum() == 40_000
+    assert mapped.value == 40_000

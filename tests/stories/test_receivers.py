@@ -15,6 +15,7 @@ from millstream.engine.base.levels import StorageLevel
 from millstream.engine.base.storage import open_storage
 from millstream.engine.durable import frozen_bytes
 from millstream.engine.durable.write_ahead_log import FileLog, LogHandle
+from millstream.engine.ingest.supervisor import ReceiverSupervisor
 from millstream.engine.plan.partitions import FrozenText, freeze, freeze_text
 from millstream.engine.streams.ledger import LogPosition
 from millstream.engine.streams.received_logs import LoggedBlock, TrackerLogs
@@ -374,6 +375,7 @@ def test_text_is_bytes_until_a_task_reads_it(tmp_path: Path) -> None:
         tap.storeText(b"c\n\nd\n")
         tracker = tracker_of(h)
         for supervisor in tracker._running():
+            assert isinstance(supervisor, ReceiverSupervisor)
             supervisor.cut()
         h.sc._driver.blocks.clear()
         h.run(1)

@@ -52,6 +52,9 @@ from millstream.engine.streams.operators import (
 )
 from millstream.engine.streams.rate_control import RateControl
 from millstream.engine.streams.received_logs import open_logs
+from millstream.engine.streams.receiver_places import host_starter
+from millstream.engine.streams.scaling import Scaler
+from millstream.engine.streams.scaling import rules_of as scaling_rules
 from millstream.engine.streams.scheduler import JobScheduler, refuse_on
 from millstream.engine.streams.stateful import KeyedStateOperator
 from millstream.engine.streams.tracker import ReceiverTracker
@@ -135,6 +138,7 @@ class StreamingContext:
         self._state = StreamingContextState.INITIALIZED
         self._lock = threading.RLock()
         self._scheduler: JobScheduler | None = None
+        self._scaler: Scaler | None = None
         self._started_at = ""
         self._restart_from: Manifest | None = None
         self._resumes_log = False
@@ -668,6 +672,7 @@ class StreamingContext:
         inputs = [
             each for each in self._graph.inputs if isinstance(each, ReceiverInput)
         ]
+        self._scaler = self._make_scaler(len(inputs))
         tracker = ReceiverTracker(
             [(each.id, each.receiver) for each in inputs],
             settings=settings,
@@ -675,6 +680,8 @@ class StreamingContext:
             blocks=self._driver.blocks,
             post=self._bus.post,
             logs=open_logs(settings, self._checkpoint_dir, has_receivers=bool(inputs)),
+            start_host=host_starter(settings, self._sc.master, self._clock),
+            note_here=self._driver.note_receivers_here,
         )
         for each in inputs:
             each.tracker = tracker
@@ -700,6 +707,22 @@ class StreamingContext:
         )
         self._scheduler = scheduler
         scheduler.start(self._open_states, self._restart_from)
+        if self._scaler is not None:
+            self._bus.add(self._scaler, self._scaler.on_event)
+            self._scaler.start()
+
+    def _make_scaler(self, receiver_count: int) -> Scaler | None:
+        rules = scaling_rules(self._driver.settings, receiver_count)
+        if rules is None:
+            return None
+        if self._driver.can_scale:
+            return Scaler(rules, self._graph.batch_ms, self._driver, self._clock)
+        _log.warning(
+            "spark.streaming.dynamicAllocation.enabled does nothing here, as in Spark's "
+            "local mode: master=%s says how many tasks run at a time",
+            self._sc.master,
+        )
+        return None
 
     def _open_states(self) -> None:
         restored = self._restart_from
@@ -828,6 +851,8 @@ class StreamingContext:
 
     def _shut(self, *, is_graceful: bool) -> None:
         scheduler = self._scheduler
+        if self._scaler is not None:
+            self._scaler.stop()
         if scheduler is not None:
             scheduler.stop(is_graceful=is_graceful)
             if not is_graceful:

@@ -12,9 +12,11 @@ from hypothesis.stateful import (
 )
 
 from millstream.engine.jobs.attempts import (
+    CancelTask,
     FailStage,
     FinishStage,
     Instruction,
+    RedoStage,
     StageAttempts,
     StartTask,
 )
@@ -29,8 +31,10 @@ class AttemptsMachine(RuleBasedStateMachine):
         self.core = StageAttempts(tasks, tries)
         self.tasks, self.tries = tasks, tries
         self.running: list[StartTask] = []
+        self.given_up: list[StartTask] = []
         self.failures: Counter[int] = Counter()
         self.succeeded: set[int] = set()
+        self.missed: set[int] = set()
         self.over: Instruction | None = None
         self.obey(self.core.start())
 
@@ -38,45 +42,86 @@ class AttemptsMachine(RuleBasedStateMachine):
         """Do what the core says."""
         for instruction in instructions:
             assert self.over is None, "the core speaks after the end"
-            if isinstance(instruction, StartTask):
-                self.running.append(instruction)
-            else:
-                self.over = instruction
+            match instruction:
+                case StartTask():
+                    assert instruction not in self.running + self.given_up
+                    self.running.append(instruction)
+                case CancelTask(index, attempt):
+                    assert index in self.succeeded
+                    self.running.remove(StartTask(index, attempt))
+                    self.given_up.append(StartTask(index, attempt))
+                case _:
+                    self.over = instruction
 
     def end(self, data: st.DataObject) -> StartTask:
         """Pick a running attempt and end it."""
         position = data.draw(st.integers(0, len(self.running) - 1))
         return self.running.pop(position)
 
-    @precondition(lambda self: self.running)
+    def runs(self, index: int) -> bool:
+        """Say whether an attempt of a task runs."""
+        return any(task.index == index for task in self.running)
+
+    @precondition(lambda self: self.running and self.over is None)
     @rule(data=st.data())
     def succeed(self, data: st.DataObject) -> None:
         """An attempt succeeds."""
         task = self.end(data)
         self.succeeded.add(task.index)
-        self.obey(self.core.on_success(task.index))
+        self.obey(self.core.on_success(task.index, task.attempt))
 
-    @precondition(lambda self: self.running)
+    @precondition(lambda self: self.running and self.over is None)
     @rule(data=st.data())
     def fail(self, data: st.DataObject) -> None:
         """An attempt fails by its own fault."""
         task = self.end(data)
-        if task.index not in self.succeeded:
-            self.failures[task.index] += 1
-        self.obey(self.core.on_failure(task.index))
+        self.failures[task.index] += 1
+        self.obey(self.core.on_failure(task.index, task.attempt))
+
+    @precondition(lambda self: self.running and self.over is None)
+    @rule(data=st.data())
+    def lose(self, data: st.DataObject) -> None:
+        """An attempt vanishes with its worker."""
+        task = self.end(data)
+        self.obey(self.core.on_lost(task.index, task.attempt))
+
+    @precondition(lambda self: self.running and self.over is None)
+    @rule(data=st.data())
+    def miss(self, data: st.DataObject) -> None:
+        """What an attempt reads is gone."""
+        task = self.end(data)
+        if not self.runs(task.index):
+            self.missed.add(task.index)
+        self.obey(self.core.on_missed(task.index, task.attempt))
+
+    @rule(index=st.integers(0, 3))
+    def be_slow(self, index: int) -> None:
+        """A task is slow: it gets a copy, unless it has one or doesn't run."""
+        count = sum(task.index == index for task in self.running)
+        before = len(self.running)
+        self.obey(self.core.on_slow(index))
+        assert len(self.running) - before == (count == 1 and self.over is None)
+
+    @precondition(lambda self: self.given_up or (self.over and self.running))
+    @rule(data=st.data())
+    def speak_late(self, data: st.DataObject) -> None:
+        """What comes of an attempt that was given up, or after the end, is no news."""
+        tasks = self.given_up + (self.running if self.over else [])
+        task = data.draw(st.sampled_from(tasks))
+        assert not self.core.is_running(task.index, task.attempt)
+        for event in (
+            self.core.on_success,
+            self.core.on_failure,
+            self.core.on_lost,
+            self.core.on_missed,
+        ):
+            assert event(task.index, task.attempt) == ()
 
     @precondition(lambda self: not self.running)
     @rule()
     def nothing_runs(self) -> None:
         """With no attempt left the stage is over."""
         assert self.over is not None
-
-    @precondition(lambda self: self.running)
-    @rule(data=st.data())
-    def lose(self, data: st.DataObject) -> None:
-        """An attempt vanishes with its worker."""
-        task = self.end(data)
-        self.obey(self.core.on_lost(task.index))
 
     @invariant()
     def agrees_with_the_model(self) -> None:
@@ -85,14 +130,20 @@ class AttemptsMachine(RuleBasedStateMachine):
             return
         self.core.check()
         worst = max(self.failures.values(), default=0)
+        everything = set(range(self.tasks))
         if self.over == FinishStage():
-            assert self.succeeded == set(range(self.tasks))
+            assert self.succeeded == everything
+            assert self.running == []
+        elif self.over == RedoStage():
+            assert self.missed
+            assert self.succeeded | self.missed == everything
+            assert self.running == []
         elif isinstance(self.over, FailStage):
             assert self.failures[self.over.index] == self.over.failures == self.tries
         else:
             assert worst < self.tries
-            waiting = set(range(self.tasks)) - self.succeeded
-            assert waiting <= {task.index for task in self.running}
+            waiting = everything - self.succeeded - self.missed
+            assert waiting == {task.index for task in self.running}
 
 
 TestAttempts = AttemptsMachine.TestCase
@@ -108,7 +159,28 @@ def test_attempts_are_numbered_from_zero() -> None:
     core = StageAttempts(1, 3)
 
     assert core.start() == (StartTask(0, 0),)
-    assert core.on_failure(0) == (StartTask(0, 1),)
-    assert core.on_lost(0) == (StartTask(0, 2),)
-    assert core.on_success(0) == (FinishStage(),)
-    assert core.on_success(0) == core.on_failure(0) == core.on_lost(0) == ()
+    assert core.on_failure(0, 0) == (StartTask(0, 1),)
+    assert core.on_lost(0, 1) == (StartTask(0, 2),)
+    assert core.on_success(0, 2) == (FinishStage(),)
+
+
+def test_of_two_attempts_the_first_result_counts() -> None:
+    """The other one is cancelled, before the stage is done."""
+    core = StageAttempts(2, 1)
+    core.start()
+    core.on_success(0, 0)
+
+    assert core.on_slow(1) == (StartTask(1, 1),)
+    assert core.on_slow(1) == ()
+    assert core.on_success(1, 1) == (CancelTask(1, 0), FinishStage())
+
+
+def test_an_attempt_that_is_lost_has_its_copy() -> None:
+    """No third one is started; what the copy fails counts as ever."""
+    core = StageAttempts(1, 2)
+    core.start()
+    core.on_slow(0)
+
+    assert core.on_lost(0, 0) == ()
+    assert core.on_failure(0, 1) == (StartTask(0, 2),)
+    assert core.on_failure(0, 2) == (FailStage(0, 2),)

@@ -72,6 +72,51 @@ def test_what_runs_alone_stays_here(slots: int, tasks: int) -> None:
     assert choose(placement, tasks) is Place.THREADS
 
 
+@pytest.mark.parametrize(
+    ("took_s", "moved_bytes", "slots", "place"),
+    [
+        (0.06, 0, 2, Place.PROCESSES),
+        (0.04, 0, 2, Place.THREADS),
+        (0.06, 1_000_000, 2, Place.THREADS),
+        (10.0, 0, 1, Place.THREADS),
+    ],
+)
+def test_a_long_task_leaves_a_process_in_which_receivers_run(
+    took_s: float, moved_bytes: int, slots: int, place: Place
+) -> None:
+    """Even alone, if it goes by rows: their threads would wait for the interpreter."""
+    placement = Placement(Processes.AUTO, slots)
+    placement.measured(KEY, took_s, was_by_rows=True, moved_bytes=moved_bytes)
+
+    def choose_alone(*, has_receivers: bool) -> Place:
+        return placement.choose(
+            KEY,
+            1,
+            records=lambda: 0,
+            is_by_rows=lambda: True,
+            has_receivers=has_receivers,
+        )
+
+    assert choose_alone(has_receivers=True) is place
+    assert choose_alone(has_receivers=False) is Place.THREADS
+
+
+@pytest.mark.parametrize("was_measured", [True, False])
+def test_one_task_stays_here_if_it_is_short_columns_or_unknown(
+    *, was_measured: bool
+) -> None:
+    """Receivers or not."""
+    placement = Placement(Processes.AUTO, 2)
+    if was_measured:
+        placement.measured(KEY, 10.0, was_by_rows=False)
+
+    made = placement.choose(
+        KEY, 1, records=lambda: 10**9, is_by_rows=lambda: True, has_receivers=True
+    )
+
+    assert made is Place.THREADS
+
+
 def test_the_setting_wins() -> None:
     """Off is never, always is always."""
     off, always = Placement(Processes.OFF, 2), Placement(Processes.ALWAYS, 1)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from millstream.engine.ingest.supervisor import ReceiverSupervisor
 from millstream.testing import StreamHarness
 
 Serve = Callable[[socket.socket], None]
@@ -88,6 +89,7 @@ def test_lines_are_stored_as_the_bytes_that_came() -> None:
         kept: list[Any] = []
         for _ in range(2000):
             for supervisor in h.ssc._scheduler.tracker._running():  # type: ignore[union-attr]
+                assert isinstance(supervisor, ReceiverSupervisor)
                 supervisor.cut()
             ids = [i for i in blocks.ids() if i.startswith("input-")]
             kept = [blocks.get_frozen(block_id) for block_id in ids]

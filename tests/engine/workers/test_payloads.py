@@ -83,6 +83,9 @@ def test_what_a_process_left_behind_is_swept_when_the_next_one_starts(
 
     assert len(left) == 2
     assert sorted(tmp_path.iterdir()) == sorted([*kept, other.first, other.spare])
+    for each in (mine, other):
+        payloads.remove_directories(each)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_payload_goes_to_disk_where_shared_memory_is_scarce(
@@ -104,3 +107,31 @@ def test_a_payload_goes_to_disk_where_shared_memory_is_scarce(
         made.first,
         made.spare,
     ]
+
+
+def test_a_payload_goes_though_somebody_reads_it_where_mapped_files_stay(
+    files: PayloadFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows: there it is read, not mapped."""
+    monkeypatch.setattr(payloads, "_CAN_REMOVE_MAPPED", False)
+    data = os.urandom(100_000)
+
+    taken = take(files.put(data))
+
+    assert isinstance(taken, memoryview)
+    assert isinstance(taken.obj, bytes)
+    assert taken == data
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_shared_memory_all_is_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on macOS and Windows."""
+    monkeypatch.setattr(payloads, "_SHARED_MEMORY", tmp_path / "there is none")
+
+    made = payloads.new_directories(tmp_path / "disk")
+
+    assert {made.first.parent, made.spare.parent} == {tmp_path / "disk"}
+    assert take(PayloadFiles(made).put(bytes(100_000))) == bytes(100_000)
+    payloads.remove_directories(made)

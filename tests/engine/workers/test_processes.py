@@ -10,6 +10,7 @@ import pytest
 
 from millstream.engine.base import driver_link, frames
 from millstream.engine.base.errors import IllegalStateError
+from millstream.engine.workers import processes
 from millstream.engine.workers.processes import WorkerProcesses
 from millstream.engine.workers.protocol import (
     Broken,
@@ -43,7 +44,8 @@ class Runs:
         """Start one task and return its number."""
         number = self.count
         self.count += 1
-        stage = StageBody(f"stage-{number}", frames.dumps_function(body))
+        pickled = frames.dumps_function(lambda given, _inside: body(given))
+        stage = StageBody(f"stage-{number}", pickled)
         order = TaskOrder(stage, given, "a test")
         self.ticket = self.pool.submit(
             order, lambda ending: self.endings.put((number, ending))
@@ -256,3 +258,99 @@ def test_a_closed_pool_takes_no_tasks(tmp_path: Path) -> None:
         runs.start(lambda _given: b"")
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+@pytest.mark.parametrize(
+    ("number", "is_for_memory"), [(signal.SIGKILL, True), (signal.SIGSEGV, False)]
+)
+def test_only_a_kill_for_want_of_memory_is_told_as_one(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
+    is_for_memory: bool,
+) -> None:
+    """The system has counted one more, and it was a SIGKILL."""
+    count = [3]
+    monkeypatch.setattr(processes, "out_of_memory_kills", lambda: count[0])
+    pool = WorkerProcesses(1, tmp_path)
+    runs = Runs(pool)
+
+    def ending(_given: bytes) -> bytes:
+        os.kill(os.getpid(), number)
+        return b"never"
+
+    runs.start(lambda _given: b"ready")
+    assert runs.value() == b"ready"
+    count[0] += 1
+    runs.start(ending)
+    lost = runs.ending()
+    pool.close()
+
+    assert isinstance(lost, Lost)
+    assert lost.is_own_doing
+    assert ("because memory ran out" in lost.reason) == is_for_memory
+    assert number.name in lost.reason
+
+
+def test_a_kill_is_not_blamed_on_one_of_another_process_long_ago(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The count is taken anew while a worker runs tasks."""
+    count = [3]
+    monkeypatch.setattr(processes, "out_of_memory_kills", lambda: count[0])
+    pool = WorkerProcesses(1, tmp_path)
+    runs = Runs(pool)
+
+    def killed(_given: bytes) -> bytes:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return b"never"
+
+    runs.start(lambda _given: b"ready")
+    assert runs.value() == b"ready"
+    count[0] += 1
+    for _ in range(processes._LOOK_EVERY):
+        runs.start(lambda _given: b"done")
+        assert runs.value() == b"done"
+    runs.start(killed)
+    lost = runs.ending()
+    pool.close()
+
+    assert isinstance(lost, Lost)
+    assert not lost.is_own_doing
+
+
+def test_workers_start_whatever_lies_in_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file may be called like a module of Python's."""
+    for name in ("queue", "threading", "millstream"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit(9)\n", "utf-8")
+    monkeypatch.chdir(tmp_path)
+    pool = WorkerProcesses(1, tmp_path)
+    runs = Runs(pool)
+    runs.start(lambda _given: str(Path.cwd()).encode())
+    found = runs.value()
+    pool.close()
+
+    assert Path(found.decode()) == tmp_path
+
+
+def test_a_crash_on_windows_is_told_by_its_code(pool: WorkerProcesses) -> None:
+    """There an exit code is all that there is; small ones are those of `exit`."""
+    pool.start()
+    worker = pool._workers[0]
+
+    assert worker.lost(0xC0000005).reason == "its worker process crashed (0xC0000005)"
+    assert "exit code 3" in worker.lost(3).reason
+
+
+def test_no_limit_of_memory_where_the_system_tells_nothing(
+    pool: WorkerProcesses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there is no /proc nobody is replaced, and no kill is taken for the system's."""
+    monkeypatch.setattr(
+        processes, "Path", lambda path: Path("/there is none") / path[1:]
+    )
+
+    assert processes._resident_bytes(os.getpid()) == 0
+    assert processes.out_of_memory_kills() == 0

@@ -1,5 +1,7 @@
 """Tests of engine/workers/queueing.py: a task reports once, or never."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from threading import Event
 
 import pytest
@@ -19,8 +21,10 @@ from millstream.engine.workers.queueing import TaskQueue, Ticket
 class Hand:
     """An executor that does what the test says."""
 
-    def __init__(self) -> None:
-        self.ticket: Ticket | None = None
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.tickets: list[Ticket] = []
+        self.freed_s = 0.0
 
 
 class Hands(TaskQueue[Hand]):
@@ -28,8 +32,10 @@ class Hands(TaskQueue[Hand]):
 
     def __init__(self, count: int) -> None:
         super().__init__()
-        self.hands = [Hand() for _ in range(count)]
+        self.hands = [Hand(number) for number in range(count)]
         self.begun: list[str] = []
+        self.given: list[int] = []
+        """How many at a time."""
         self.ended = Event()
         self.error: OSError | None = None
 
@@ -39,8 +45,9 @@ class Hands(TaskQueue[Hand]):
     def _is_ready(self, executor: Hand) -> bool:
         return executor in self.hands
 
-    def _begin(self, executor: Hand, ticket: Ticket) -> None:
-        self.begun.append(ticket.order.title)
+    def _begin(self, executor: Hand, tickets: Sequence[Ticket]) -> None:
+        self.begun += [each.order.title for each in tickets]
+        self.given.append(len(tickets))
         if self.error is not None:
             raise self.error
 
@@ -56,9 +63,14 @@ class Hands(TaskQueue[Hand]):
         self._is_closed.set()
 
 
-def order(title: str, timeout_s: float | None = None) -> TaskOrder:
+def order(title: str, timeout_s: float | None = None, **more: float) -> TaskOrder:
     """Return a task."""
-    return TaskOrder(StageBody("stage", b""), b"", title, timeout_s)
+    task = TaskOrder(StageBody("stage", b""), b"", title, timeout_s)
+    return replace(task, **more)  # type: ignore[arg-type]
+
+
+def ignore(_ending: Ending) -> None:
+    """Hear how a task ended that doesn't matter."""
 
 
 def test_tasks_begin_in_their_order_as_executors_get_free() -> None:
@@ -68,8 +80,7 @@ def test_tasks_begin_in_their_order_as_executors_get_free() -> None:
         queue.submit(order(title), heard.append)
     assert queue.begun == ["a", "b"]
     first = queue.hands[0]
-    assert first.ticket is not None
-    queue.end(first, first.ticket, Done(b"a"))
+    queue.end(first, first.tickets[0], Done(b"a"))
 
     assert queue.begun == ["a", "b", "c"]
     assert heard == [Done(b"a")]
@@ -85,7 +96,7 @@ def test_what_is_said_late_of_a_task_is_not_heard() -> None:
     queue.end(hand, old, Done(b"old"))
 
     assert heard == [Lost("silence", is_own_doing=False)]
-    assert hand.ticket is new
+    assert hand.tickets == [new]
 
 
 def test_a_task_that_is_cancelled_never_reports() -> None:
@@ -123,7 +134,7 @@ def test_a_task_that_cannot_be_handed_over_is_told() -> None:
     queue.submit(order("large"), heard.append)
 
     assert heard == [Broken("a task's input can't be handed over: no room")]
-    assert queue.hands[0].ticket is None
+    assert not queue.hands[0].tickets
 
 
 def test_a_closed_queue_takes_nothing() -> None:
@@ -133,3 +144,81 @@ def test_a_closed_queue_takes_nothing() -> None:
 
     with pytest.raises(IllegalStateError, match="stopped"):
         queue.submit(order("late"), lambda _: None)
+
+
+def test_a_task_goes_to_the_executor_that_has_what_it_reads() -> None:
+    """If that is free; else to any that is."""
+    queue = Hands(3)
+    near = queue.submit(order("near"), ignore)
+    assert near.executor == 0
+    assert queue.submit(order("to the last", near=2), ignore).executor == 2
+    assert queue.submit(order("to a busy one", near=2), ignore).executor == 1
+
+
+def test_a_copy_of_a_task_avoids_the_executor_of_the_first() -> None:
+    """It waits for another one; but where there is no other, any will do."""
+    queue = Hands(2)
+    first = queue.submit(order("first"), ignore)
+    queue.submit(order("other"), ignore)
+    copy = queue.submit(order("copy", avoid=0), ignore)
+    queue.end(queue.hands[0], first, Done(b""))
+    assert copy.executor is None
+    queue.end(queue.hands[1], queue.hands[1].tickets[0], Done(b""))
+    assert copy.executor == 1
+
+    assert Hands(1).submit(order("alone", avoid=0), ignore).executor == 0
+
+
+def test_short_tasks_are_handed_over_several_at_a_time() -> None:
+    """As many as an executor is busy with for a while, and as many to each."""
+    queue = Hands(2)
+    queue.depth = 32
+    with queue.together():
+        for _ in range(8):
+            queue.submit(order("task", expected_s=0.001), ignore)
+        assert queue.given == []
+    assert queue.given == [4, 4]
+
+    queue = Hands(1)
+    queue.depth = 32
+    with queue.together():
+        for _ in range(8):
+            queue.submit(order("task", expected_s=0.006), ignore)
+    assert queue.given == [3]
+    queue.end(queue.hands[0], queue.hands[0].tickets[0], Done(b""))
+    assert queue.given == [3, 1]
+
+
+def test_tasks_that_are_not_known_to_be_short_go_one_by_one() -> None:
+    """Nor does one that has a time limit: it must be known when it begins."""
+    queue = Hands(1)
+    queue.depth = 32
+    with queue.together():
+        queue.submit(order("limited", timeout_s=60.0, expected_s=0.001), ignore)
+        for _ in range(3):
+            queue.submit(order("unknown"), ignore)
+    assert queue.given == [1]
+    (hand,) = queue.hands
+    queue.end(hand, hand.tickets[0], Done(b""))
+    # The first of the stage took no time at all: its others can't take long either.
+    assert queue.given == [1, 3]
+
+
+def test_what_was_handed_over_together_ends_one_by_one() -> None:
+    """Each as it did; the others aren't concerned."""
+    queue, heard = Hands(1), list[Ending]()
+    queue.depth = 32
+    with queue.together():
+        for title in "abc":
+            queue.submit(order(title, expected_s=0.001), heard.append)
+    (hand,) = queue.hands
+    assert queue.given == [3]
+    first, second, third = hand.tickets
+    queue.end(hand, second, Broken("b"))
+    third.cancel()
+    queue.end(hand, third, Lost("c", is_own_doing=False))
+    queue.end(hand, first, Done(b"a"))
+
+    assert heard == [Broken("b"), Done(b"a")]
+    assert queue.ended.is_set()
+    assert not hand.tickets

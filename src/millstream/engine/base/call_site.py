@@ -1,5 +1,6 @@
 """Call sites: which line of the user's program asked for something."""
 
+import os  # noqa: TID251  What ends the name of a directory.
 import sys
 import threading
 from collections.abc import Iterator
@@ -7,7 +8,9 @@ from contextlib import contextmanager
 from pathlib import PurePath
 from types import FrameType
 
-_PACKAGE = str(PurePath(__file__).parents[2]) + "/"
+from millstream.engine.base import notebooks
+
+_PACKAGE = str(PurePath(__file__).parents[2]) + os.sep
 _local = threading.local()
 
 
@@ -28,7 +31,8 @@ def user_call_site() -> str:
         if code.co_filename == threading.__file__:
             return getattr(_local, "site", method)
         if not is_ours(code.co_filename):
-            name = code.co_filename.replace("\\", "/").rpartition("/")[2]
+            name = notebooks.cell_of(code.co_filename)
+            name = name or code.co_filename.replace("\\", "/").rpartition("/")[2]
             return f"{method} at {name}:{frame.f_lineno}"
         if not code.co_name.startswith("<"):
             method = code.co_name

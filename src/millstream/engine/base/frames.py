@@ -28,6 +28,11 @@ def dumps(value: Any) -> bytes:
         return dumps_function(value)
 
 
+def buffer(data: bytes) -> pickle.PickleBuffer:
+    """Return bytes such that who pickles them with buffers apart doesn't copy them."""
+    return pickle.PickleBuffer(data)
+
+
 def dumps_unshared(value: Any) -> bytes:
     """Return `value` pickled without references inside: equal plain values, equal bytes.
 

@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from millstream.engine.base.errors import DurabilityError
 from millstream.engine.base.levels import StorageLevel
 from millstream.engine.columnar.blocks import Frozen
 from millstream.engine.durable import frozen_bytes
-from millstream.engine.durable.frozen_bytes import Kept
+from millstream.engine.durable.frozen_bytes import Held, Kept, Packed, Shared
 from millstream.engine.plan.partitions import freeze
 
 _log = logging.getLogger(__name__)
@@ -91,13 +91,13 @@ class BlockStore:
     def put_frozen(
         self,
         block_id: str,
-        frozen: Frozen,
+        frozen: Kept,
         level: StorageLevel,
         *,
         group: str = "",
         now_ms: int = 0,
     ) -> None:
-        """Store data that is frozen already."""
+        """Store data that is frozen already, or that workers hold."""
         if level.useMemory and self._put_in_memory(
             block_id, frozen, level, group or block_id, now_ms
         ):
@@ -112,13 +112,28 @@ class BlockStore:
 
     def get_frozen(self, block_id: str) -> Frozen | None:
         """Return a block as it was put, or None if it isn't here."""
+        kept = self.get_kept(block_id)
+        try:
+            return None if kept is None else frozen_bytes.unpack(kept)
+        except OSError as error:
+            _log.warning(
+                "a block that workers held is lost block=%s error=%s", block_id, error
+            )
+            self.remove(block_id)
+            return None
+
+    def get_kept(self, block_id: str) -> Kept | None:
+        """Return a block as it is kept: what workers hold isn't read."""
         with self._lock:
             kept = self._memory.get(block_id)
             if kept is not None:
                 self._memory.move_to_end(block_id)
             filed = self._disk.get(block_id)
         if kept is not None:
-            return frozen_bytes.unpack(kept.data)
+            if isinstance(kept.data, Shared) and not kept.data.held.is_there():
+                self.remove(block_id)
+                return None
+            return kept.data
         if filed is None:
             return None
         return self._read(block_id, filed)
@@ -147,6 +162,22 @@ class BlockStore:
         """Forget several blocks."""
         for block_id in block_ids:
             self.remove(block_id)
+
+    def remove_lost(
+        self, block_ids: Iterable[str] | None = None, known: Collection[Held] = ()
+    ) -> None:
+        """Forget those blocks, of these or of all, that workers held and have lost.
+
+        What is `known` to be lost is, whatever it says of itself.
+        """
+        for block_id in self.ids() if block_ids is None else block_ids:
+            with self._lock:
+                kept = self._memory.get(block_id)
+            if kept is None or not isinstance(kept.data, Shared):
+                continue
+            held = kept.data.held
+            if any(held is each for each in known) or not held.is_there():
+                self.remove(block_id)
 
     def remove_older(self, before_ms: int, prefix: str) -> int:
         """Forget blocks named `prefix`... stored before `before_ms`; return how many."""
@@ -180,14 +211,14 @@ class BlockStore:
     def _put_in_memory(
         self,
         block_id: str,
-        frozen: Frozen,
+        data: Kept,
         level: StorageLevel,
         group: str,
         now_ms: int,
     ) -> bool:
-        data: Kept = frozen
-        if self._is_compressed and not level.deserialized:
-            data = frozen_bytes.pack(frozen)
+        is_packed = self._is_compressed and not level.deserialized
+        if is_packed and not isinstance(data, Packed | Shared):
+            data = frozen_bytes.pack(data)
         size_bytes = frozen_bytes.size_bytes(data)
         with self._lock:
             self.remove(block_id)
@@ -217,9 +248,7 @@ class BlockStore:
         for block_id in leaving:
             kept = self._memory.pop(block_id)
             self._used_bytes -= kept.size_bytes
-            if kept.may_spill:
-                self._spilled += 1
-                self._put_on_disk(block_id, kept.data, kept.stored_ms)
+            if kept.may_spill and self._spill(block_id, kept):
                 continue
             self._evicted += 1
             if block_id.startswith("input-"):
@@ -230,6 +259,19 @@ class BlockStore:
                     block_id,
                     kept.data.count,
                 )
+        return True
+
+    def _spill(self, block_id: str, kept: _InMemory) -> bool:
+        try:
+            self._put_on_disk(block_id, kept.data, kept.stored_ms)
+        except OSError as error:
+            if not isinstance(kept.data, Shared) or kept.data.held.is_there():
+                raise
+            _log.warning(
+                "a block that workers held is lost block=%s error=%s", block_id, error
+            )
+            return False
+        self._spilled += 1
         return True
 
     def _put_on_disk(self, block_id: str, data: Kept, now_ms: int) -> None:

@@ -3,18 +3,21 @@
 Spilled blocks and the logs of received data hold them. The first bytes say the kind: rows
 are a pickle, which begins with 0x80 (and are so in every log, the oldest ones too), text
 begins with `text`, columns with `cols` (a pickled shape and an Arrow IPC stream), and what
-is compressed with `x`, as zlib does.
+is compressed with `x`, as zlib does. What worker processes share of columns is a plain
+Arrow IPC file, whose shape is told apart, so that it can be mapped.
 """
 
 import io
 import sys
 import zlib
 from dataclasses import dataclass
-from typing import Any, TypeAlias, assert_never
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, TypeAlias, assert_never
 
 from millstream.engine.base import frames
 from millstream.engine.base.errors import DurabilityError
 from millstream.engine.columnar.blocks import Columns, Frozen
+from millstream.engine.columnar.shapes import Shape
 from millstream.engine.plan.partitions import (
     FrozenRows,
     FrozenText,
@@ -38,8 +41,107 @@ class Packed:
     data: bytes
 
 
-Kept: TypeAlias = Frozen | Packed
+class Held(Protocol):
+    """Bytes that workers hold, for as long as something in the driver refers to this."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes there are."""
+        ...
+
+    @property
+    def memory_bytes(self) -> int:
+        """How much of this machine's memory they take; 0 if they are elsewhere."""
+        ...
+
+    @property
+    def path(self) -> Path | None:
+        """The file that they are, if they are one."""
+        ...
+
+    def read(self) -> bytes | memoryview:
+        """Return them.
+
+        Raises:
+            OSError: They are lost.
+        """
+        ...
+
+    def is_there(self) -> bool:
+        """Say whether they can be read, as far as that can be told without doing it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What must be known of a block to read it where workers hold it."""
+
+    count: int
+    shape: Shape | None
+    """Of columns, which are an Arrow IPC file; all else is as `encode` has it."""
+    is_keyed: bool
+
+    def unpack(self, held: Held) -> Frozen:
+        """Return the block; columns in a file are mapped, not copied.
+
+        Raises:
+            OSError: It is lost.
+        """
+        if self.shape is None:
+            return decode(held.read(), self.count)
+        import polars as pl  # noqa: PLC0415  Heavy; only where there are columns.
+
+        path = held.path
+        source = io.BytesIO(held.read()) if path is None else path
+        return Columns(pl.read_ipc(source), self.shape, self.is_keyed)
+
+
+def describe(block: Frozen) -> Description:
+    """Return what is known of a block that `share` writes."""
+    if isinstance(block, Columns):
+        return Description(block.count, block.shape, block.is_keyed)
+    return Description(block.count, None, is_keyed=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """A partition's data that workers hold: any of them can read it, and the driver."""
+
+    about: Description
+    held: Held
+
+    @property
+    def count(self) -> int:
+        """How many records there are."""
+        return self.about.count
+
+    def unpack(self) -> Frozen:
+        """Return the data.
+
+        Raises:
+            OSError: It is lost.
+        """
+        return self.about.unpack(self.held)
+
+
+Kept: TypeAlias = Frozen | Packed | Shared
 """What a block store keeps."""
+
+
+def share(frozen: Frozen, sink: Path | BinaryIO) -> None:
+    """Write data that workers hold, as `Description.unpack` reads it.
+
+    Raises:
+        OSError: There is no room.
+        PySparkPicklingError: A row can't be pickled.
+    """
+    if isinstance(frozen, Columns):
+        # One batch: each that is read would be a chunk of the frame.
+        frozen.frame.write_ipc(sink, record_batch_size=max(1, frozen.count))
+    elif isinstance(sink, Path):
+        sink.write_bytes(encode(frozen))
+    else:
+        sink.write(encode(frozen))
 
 
 def encode(kept: Kept) -> bytes:
@@ -50,7 +152,9 @@ def encode(kept: Kept) -> bytes:
     """
     match kept:
         case FrozenRows(pickled=pickled):
-            return frames.dumps(list(kept.thaw())) if pickled is None else pickled
+            return (
+                frames.dumps(list(kept.thaw())) if pickled is None else bytes(pickled)
+            )
         case FrozenText(data):
             count = kept.count
             return b"".join((_TEXT, count.to_bytes(_COUNT_BYTES, "big"), data))
@@ -63,31 +167,34 @@ def encode(kept: Kept) -> bytes:
             return out.getvalue()
         case Packed(data=data):
             return data
+        case Shared():
+            return encode(kept.unpack())
         case _:
             assert_never(kept)
 
 
-def decode(data: bytes, count: int | None = None) -> Frozen:
+def decode(data: bytes | memoryview, count: int | None = None) -> Frozen:
     """Return what `encode` made `data` of; `count` says how many records, when known.
 
     Raises:
         DurabilityError: It is nothing that `encode` makes.
     """
-    if data.startswith(_PICKLE):
+    kind = bytes(data[: len(_TEXT)])
+    if kind.startswith(_PICKLE):
         return _decoded_rows(data, count)
-    if data.startswith(_PACKED):
+    if kind.startswith(_PACKED):
         return decode(zlib.decompress(data), count)
-    if data.startswith(_TEXT):
+    if kind == _TEXT:
         begin = len(_TEXT) + _COUNT_BYTES
         lines = int.from_bytes(data[len(_TEXT) : begin], "big")
-        return FrozenText(data[begin:], lines)
-    if data.startswith(_COLUMNS):
+        return FrozenText(bytes(data[begin:]), lines)
+    if kind == _COLUMNS:
         return _decoded_columns(data)
-    msg = f"a block begins with {data[:4]!r}, which says of no kind of block"
+    msg = f"a block begins with {kind!r}, which says of no kind of block"
     raise DurabilityError(msg, hint="was it written by a newer version?")
 
 
-def _decoded_columns(data: bytes) -> Columns:
+def _decoded_columns(data: bytes | memoryview) -> Columns:
     import polars as pl  # noqa: PLC0415  Heavy; only where there are columns.
 
     begin = len(_COLUMNS) + _COUNT_BYTES
@@ -96,7 +203,7 @@ def _decoded_columns(data: bytes) -> Columns:
     return Columns(pl.read_ipc_stream(io.BytesIO(memoryview(data)[end:])), shape)
 
 
-def _decoded_rows(data: bytes, count: int | None) -> FrozenRows:
+def _decoded_rows(data: bytes | memoryview, count: int | None) -> FrozenRows:
     if count is not None:
         return FrozenRows(count, None, data)
     rows: list[Any] = frames.loads(data)
@@ -111,8 +218,18 @@ def pack(frozen: Frozen) -> Packed:
 
 
 def unpack(kept: Kept) -> Frozen:
-    """Return the data as it was before it was packed, if it was."""
-    return decode(kept.data, kept.count) if isinstance(kept, Packed) else kept
+    """Return the data as it was before it was packed or shared, if it was.
+
+    Raises:
+        OSError: It was shared, and is lost.
+    """
+    match kept:
+        case Packed(count, data):
+            return decode(data, count)
+        case Shared():
+            return kept.unpack()
+        case _:
+            return kept
 
 
 def size_bytes(kept: Kept) -> int:
@@ -124,6 +241,8 @@ def size_bytes(kept: Kept) -> int:
             return _OVERHEAD_BYTES + len(data)
         case Columns(frame):
             return _OVERHEAD_BYTES + int(frame.estimated_size())
+        case Shared(held=held):
+            return _OVERHEAD_BYTES + held.memory_bytes
         case _:
             assert_never(kept)
 

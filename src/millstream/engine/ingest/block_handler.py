@@ -22,7 +22,7 @@ from millstream.engine.columnar.blocks import Frozen
 from millstream.engine.durable import frozen_bytes
 from millstream.engine.durable.block_store import BlockStore
 from millstream.engine.durable.write_ahead_log import LogHandle, WriteAheadLog
-from millstream.engine.plan.partitions import FrozenText, freeze
+from millstream.engine.plan.partitions import freeze
 
 T = TypeVar("T")
 
@@ -92,14 +92,14 @@ class BlockHandler:
                 self._changed.notify_all()
 
     def store(
-        self, block_id: str, records: Sequence[Any] | FrozenText, level: StorageLevel
+        self, block_id: str, records: Sequence[Any] | Frozen, level: StorageLevel
     ) -> StoredBlock:
         """Store `records`, which the caller doesn't change any more; return when they are.
 
         Raises:
             SparkError: They aren't stored.
         """
-        frozen = records if isinstance(records, FrozenText) else freeze(records)
+        frozen = records if isinstance(records, Frozen) else freeze(records)
         stored_ms = self._clock.now_ms()
         if self._log is not None:
             handle = self._put_and_log(self._log, block_id, frozen, level, stored_ms)

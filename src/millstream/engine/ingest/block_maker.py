@@ -85,7 +85,7 @@ class BlockMaker:
         queue_size: int,
         clock: Clock,
         limit: RateLimit,
-        numbers: Iterator[int],
+        numbers: Iterator[int | str],
         listener: BlockGeneratorListener,
         on_failure: OnFailure,
         on_text: OnText | None = None,

@@ -59,7 +59,10 @@ class ReceiverOwner(Protocol):
 class StoresBlocks(Protocol):
     """Who makes a supervisor's blocks safe: see BlockHandler, which is one."""
 
-    numbers: Iterator[int]
+    @property
+    def numbers(self) -> Iterator[int | str]:
+        """What makes the ids of blocks unique."""
+        ...
 
     def storing(self) -> AbstractContextManager[None]:
         """Be waited for at the end, around `store` and what follows."""
@@ -74,6 +77,40 @@ class StoresBlocks(Protocol):
     def discard(self, block_id: str) -> None:
         """Take a block back."""
         ...
+
+
+def limit_of(settings: Settings, clock: Clock) -> RateLimit:
+    """Return the limit that a receiver starts with."""
+    limit = RateLimit(settings.find_int("spark.streaming.receiver.maxRate"), clock)
+    if settings.get_bool("spark.streaming.backpressure.enabled"):
+        first = settings.find_int("spark.streaming.backpressure.initialRate")
+        limit.update(first or 0)
+    return limit
+
+
+def keep_block(
+    owner: ReceiverOwner,
+    handler: StoresBlocks,
+    stream_id: int,
+    block_id: str,
+    store: Callable[[], StoredBlock],
+    metadata: Any,
+) -> None:
+    """Store a block and let the owner note it; return when both is done.
+
+    Raises:
+        SparkError: It isn't stored, or not noted; then it isn't kept.
+    """
+    with handler.storing():
+        stored = store()
+        if not owner.add_block(stream_id, stored, metadata):
+            handler.discard(block_id)
+            msg = "Failed to add block to receiver tracker."
+            hint = (
+                f"the log of received blocks couldn't be written: block {block_id}, "
+                f"{stored.record_count} records; see the errors logged"
+            )
+            raise SparkError(msg, hint=hint)
 
 
 class _State(Enum):
@@ -137,12 +174,7 @@ class ReceiverSupervisor:
         self._interval_ms = settings.get_ms("spark.streaming.blockInterval")
         self._queue_size = settings.get_int("spark.streaming.blockQueueSize")
         # One for all makers: the conf limits the receiver.
-        self._limit = RateLimit(
-            settings.find_int("spark.streaming.receiver.maxRate"), clock
-        )
-        if settings.get_bool("spark.streaming.backpressure.enabled"):
-            first = settings.find_int("spark.streaming.backpressure.initialRate")
-            self._limit.update(first or 0)
+        self._limit = limit_of(settings, clock)
         self._makers_lock = threading.Lock()
         self._makers: list[BlockMaker] = []
         self._is_paused = False
@@ -289,6 +321,11 @@ class ReceiverSupervisor:
         """Let so many records a second come in, within the configured limit."""
         self._limit.update(per_second)
 
+    @property
+    def rate_per_second(self) -> float | None:
+        """How many records a second may come in, or None."""
+        return self._limit.per_second
+
     def pause(self) -> None:
         """Make whoever stores wait, until `resume` or the end; before `run`, too."""
         with self._makers_lock:
@@ -307,6 +344,13 @@ class ReceiverSupervisor:
         """Store all that has been handed over so far; return when it is."""
         for maker in self._all_makers():
             maker.cut()
+
+    def cut_singles(self) -> None:
+        """Store the single records that have been handed over; return when it is done."""
+        self.blocks.cut()
+
+    def let_go(self) -> None:
+        """Leave what still runs to itself: its threads can't be ended."""
 
     def join(self, timeout_s: float = _JOIN_S) -> None:
         """Wait, bounded, for a restart or stop that is under way."""
@@ -364,16 +408,11 @@ class ReceiverSupervisor:
         Raises:
             SparkError: They can't be stored.
         """
-        with self._handler.storing():
-            stored = self._handler.store(block_id, records, self._receiver.storageLevel)
-            if not self._owner.add_block(self.stream_id, stored, metadata):
-                self._handler.discard(block_id)
-                msg = "Failed to add block to receiver tracker."
-                hint = (
-                    f"the log of received blocks couldn't be written: block {block_id}, "
-                    f"{stored.record_count} records; see the errors logged"
-                )
-                raise SparkError(msg, hint=hint)
+        level = self._receiver.storageLevel
+        store = partial(self._handler.store, block_id, records, level)
+        keep_block(
+            self._owner, self._handler, self.stream_id, block_id, store, metadata
+        )
 
     def _start_receiver(self) -> None:
         name = f"{type(self._receiver).__name__}-{self.stream_id}"

@@ -2,7 +2,6 @@
 
 import itertools
 import os  # noqa: TID251  CPU count only.
-import shutil
 import tempfile
 import threading
 import weakref
@@ -11,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from millstream.engine.base import task_scope
+from millstream.engine.base import scratch, task_scope
 from millstream.engine.base.call_site import user_call_site
 from millstream.engine.base.clock import Clock, SystemClock, monotonic_s
 from millstream.engine.base.config import Settings
@@ -36,10 +35,12 @@ from millstream.engine.jobs.placement import (
 )
 from millstream.engine.jobs.runner import JobRun
 from millstream.engine.jobs.shuffles import ShuffleRegistry
+from millstream.engine.jobs.speculation import rules_of as speculation_rules
 from millstream.engine.jobs.stages import Stage
 from millstream.engine.jobs.tasks import cached_id
 from millstream.engine.plan.nodes import RddNode
 from millstream.engine.workers.in_process import InProcessWorkers, Killable
+from millstream.engine.workers.protocol import ScalableWorkers
 
 if TYPE_CHECKING:
     import pstats
@@ -58,6 +59,9 @@ class Driver:
     Several threads may run jobs at once. Not to be used after `stop`.
     """
 
+    _receivers_here = 0
+    """How many receivers run on threads of this process."""
+
     def __init__(
         self,
         settings: Settings,
@@ -66,10 +70,12 @@ class Driver:
         task_failures_max: int = 1,
         clock: Clock | None = None,
         ray_address: str | None = None,
+        is_cluster: bool = False,
     ) -> None:
         """Run at most `slots` tasks at a time, each up to `task_failures_max` times.
 
         With a `ray_address` they run on that cluster; 0 slots are as many as it has.
+        With `is_cluster` they run in worker processes as if that were one.
 
         Raises:
             MissingDependencyError: Ray isn't installed.
@@ -77,6 +83,7 @@ class Driver:
         """
         self.settings = settings
         self._elsewhere: Workers | None = None
+        self._is_scaled = False
         if ray_address is not None:
             self._elsewhere, slots = _ray_workers(ray_address, slots)
         self.slots = slots
@@ -85,9 +92,7 @@ class Driver:
         self.start_time_ms = SystemClock().now_ms()
         self.properties = LocalProperties()
         self.book = JobBook()
-        self.local_dir = Path(
-            tempfile.mkdtemp(prefix="millstream-", dir=_spill_root(settings))
-        )
+        self.local_dir = scratch.make_directory(_spill_root(settings))
         self.blocks = BlockStore(
             settings.get_bytes("spark.millstream.memory"),
             self.local_dir / "blocks",
@@ -101,11 +106,13 @@ class Driver:
         self.workers = InProcessWorkers(slots)
         self.name = f"{os.getpid()}-{next(_driver_numbers)}"
         """Not any other driver's, of this process or another."""
+        self.is_cluster = is_cluster or ray_address is not None
+        """Whether tasks run elsewhere even if it isn't worth it."""
         mode = _processes_mode(settings, clock)
-        if ray_address is not None:
-            mode = Processes.ALWAYS
-        self._placement = Placement(mode, slots)
+        is_sent = ray_address is not None or (is_cluster and mode is Processes.AUTO)
+        self._placement = Placement(Processes.ALWAYS if is_sent else mode, slots)
         self.task_timeout_s = _task_timeout_s(settings)
+        self.speculation = speculation_rules(settings)
         self.barrier_turn = threading.Lock()
         self.is_profiling = settings.get_bool("spark.python.profile")
         self.profiles: dict[int, pstats.Stats] = {}
@@ -227,7 +234,13 @@ class Driver:
                 task_count,
                 records=lambda: records_read(stage, self.shuffles.records_of),
                 is_by_rows=lambda: expects_rows(stage, self),
+                has_receivers=self._receivers_here > 0,
             )
+
+    def note_receivers_here(self, more: int) -> None:
+        """Note that so many more receivers run on threads of this process."""
+        with self._lock:
+            self._receivers_here += more
 
     def note_cost(
         self,
@@ -242,6 +255,36 @@ class Driver:
             self._placement.measured(
                 key, took_s, was_by_rows=report.is_by_rows, moved_bytes=moved_bytes
             )
+
+    @property
+    def can_scale(self) -> bool:
+        """Whether the number of workers may change."""
+        return isinstance(self._elsewhere, ScalableWorkers)
+
+    @property
+    def ready_count(self) -> int:
+        """How many workers take tasks now; those that are being started don't yet."""
+        workers = self._elsewhere
+        return (
+            workers.ready_count if isinstance(workers, ScalableWorkers) else self.slots
+        )
+
+    def scale(self, count: int) -> None:
+        """Have `count` workers, by and by."""
+        workers = self._elsewhere
+        assert isinstance(workers, ScalableWorkers), "their number is fixed"
+        self._is_scaled = True
+        workers.scale(count)
+
+    @property
+    def parallelism(self) -> int:
+        """How many tasks run at a time; it follows what was scaled when that is there."""
+        return (self.ready_count if self._is_scaled else 0) or self.slots
+
+    def expected_s(self, key: bytes) -> float | None:
+        """Return how long a task of a stage takes, if any was measured."""
+        with self._lock:
+            return self._placement.expected_s(key)
 
     def elsewhere(self) -> "Workers":
         """Return the workers outside this process; processes start with the first task."""
@@ -365,7 +408,7 @@ class Driver:
         if self._elsewhere is not None:
             self._elsewhere.release()
         self.blocks.clear()
-        shutil.rmtree(self.local_dir, ignore_errors=True)
+        scratch.remove_directory(self.local_dir)
 
     def _check_partitions(self, node: RddNode, parts: Sequence[int]) -> None:
         for part in parts:
@@ -418,8 +461,8 @@ def _processes_mode(settings: Settings, clock: Clock | None) -> Processes:
     return Processes(settings.get_str("spark.millstream.processes"))
 
 
-def _spill_root(settings: Settings) -> str | None:
-    return settings.find_str("spark.local.dir")
+def _spill_root(settings: Settings) -> Path:
+    return Path(settings.find_str("spark.local.dir") or tempfile.gettempdir())
 
 
 def local_cores() -> int:

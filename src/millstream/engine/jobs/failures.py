@@ -18,6 +18,11 @@ from millstream.engine.plan.steps import Step
 
 _RUNPY = "<frozen runpy>"  # By which `millstream run` starts a program.
 
+MEMORY_HINT = (
+    "memory ran out: use more partitions, so that a task reads less, or fewer slots, so "
+    "that fewer tasks run at a time"
+)
+
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 120
 _short.maxlong = 60
@@ -74,6 +79,22 @@ def shorten(value: Any) -> str:
         return _short.repr(value)
     except Exception as error:
         return f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
+
+
+def size_of_input(records: int, size_bytes: int) -> str:
+    """Return a line about a task's input; nothing of what isn't known (0)."""
+    told = [f"about {records:,} records"] if records else []
+    if size_bytes:
+        told.append(f"{_readable(size_bytes)} handed over to the worker process")
+    return f"\n  its input: {', '.join(told)}" if told else ""
+
+
+def _readable(size_bytes: int) -> str:
+    size, unit = float(size_bytes), "bytes"
+    for larger in ("KiB", "MiB", "GiB"):
+        if size >= 1024:
+            size, unit = size / 1024, larger
+    return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:,.1f} {unit}"
 
 
 def strip_engine_frames(error: BaseException) -> None:

@@ -15,7 +15,6 @@ from typing import Any
 
 from millstream.engine.jobs.actions import Action, Apply
 from millstream.engine.jobs.stages import Stage
-from millstream.engine.plan.kernels import UpdateState
 from millstream.engine.plan.nodes import RddNode, Shuffled, Source, StoredBlocks, Zipped
 
 _STAGES_MAX = 1000
@@ -46,6 +45,8 @@ class _Cost:
 
     rows_s: float
     """Seconds that it ran, if any of it went by rows; else 0."""
+    took_s: float
+    """Seconds that it ran, whichever way."""
     moved_bytes: float = 0.0
     """What went to a process and came back, as far as it was ever tried."""
 
@@ -58,6 +59,8 @@ class Placement:
     slots: int
     worth_s: float = 0.01
     """A hand-over is worth it that saves as much of a task's time, and what is moved."""
+    alone_times: float = 5.0
+    """How many hand-overs a stage's only task takes that leaves receivers alone."""
     worth_records: int = 20_000
     """So many records of a stage that never ran are expected to be."""
     _costs: "OrderedDict[bytes, _Cost]" = field(default_factory=OrderedDict)
@@ -69,26 +72,38 @@ class Placement:
         *,
         records: Callable[[], int],
         is_by_rows: Callable[[], bool],
+        has_receivers: bool = False,
     ) -> Place:
         """Return where `task_count` tasks of a stage run.
 
         `records` says about how many a task reads, `is_by_rows` whether some of what it
         does is expected to go by rows; they are only asked where nothing was measured.
+        `has_receivers` says whether receivers run on threads here, which a long task that
+        goes by rows would starve.
         """
         if self.mode is Processes.OFF:
             return Place.THREADS
         if self.mode is Processes.ALWAYS:
             return Place.PROCESSES
-        if self.slots == 1 or task_count == 1:
+        if self.slots == 1:
             return Place.THREADS  # There is nothing to run beside it.
         cost = self._costs.get(key)
+        if task_count == 1:
+            # Nothing is saved but the receivers' time.
+            is_long = (
+                cost is not None and cost.rows_s >= self.alone_times * self._worth(cost)
+            )
+            return Place.PROCESSES if has_receivers and is_long else Place.THREADS
         if cost is not None:
             self._costs.move_to_end(key)
             saved_s = cost.rows_s * (1 - 1 / min(self.slots, task_count))
-            is_worth_it = saved_s >= self.worth_s + cost.moved_bytes / _BYTES_A_SECOND
+            is_worth_it = saved_s >= self._worth(cost)
         else:
             is_worth_it = records() >= self.worth_records and is_by_rows()
         return Place.PROCESSES if is_worth_it else Place.THREADS
+
+    def _worth(self, cost: _Cost) -> float:
+        return self.worth_s + cost.moved_bytes / _BYTES_A_SECOND
 
     def measured(
         self,
@@ -102,13 +117,19 @@ class Placement:
         rows_s = took_s if was_by_rows else 0.0
         known = self._costs.get(key)
         if known is None:
-            self._costs[key] = _Cost(rows_s, moved_bytes or 0)
+            self._costs[key] = _Cost(rows_s, took_s, moved_bytes or 0)
             if len(self._costs) > _STAGES_MAX:
                 self._costs.popitem(last=False)
             return
         known.rows_s += (1 - _FORGETTING) * (rows_s - known.rows_s)
+        known.took_s += (1 - _FORGETTING) * (took_s - known.took_s)
         if moved_bytes is not None:
             known.moved_bytes += (1 - _FORGETTING) * (moved_bytes - known.moved_bytes)
+
+    def expected_s(self, key: bytes) -> float | None:
+        """Return how long a task of a stage takes, if any was measured."""
+        known = self._costs.get(key)
+        return None if known is None else known.took_s
 
 
 def key_of(stage: Stage, action: Action, action_key: bytes) -> bytes:
@@ -119,25 +140,22 @@ def key_of(stage: Stage, action: Action, action_key: bytes) -> bytes:
     return b"\0".join(parts)
 
 
-def can_travel(stage: Stage, action: Action) -> bool:
+def can_travel(stage: Stage, action: Action, *, is_cluster: bool) -> bool:
     """Say whether a stage's tasks need nothing that is in this process alone.
 
     What user code does for its effect stays, too: a list that it appends to is the
-    program's own.
+    program's own. Not on a cluster, where nobody expects it here.
     """
-    if stage.is_barrier or (stage.is_result and isinstance(action, Apply)):
+    if stage.is_barrier:
+        return False
+    if stage.is_result and isinstance(action, Apply) and not is_cluster:
         return False
     return not any(map(_is_bound, stage.members))
 
 
 def _is_bound(node: RddNode) -> bool:
-    match node.op:
-        case Source(partitions):
-            return any(getattr(each, "is_bound", False) for each in partitions)
-        case Zipped(function=function):
-            return isinstance(function, UpdateState) or hasattr(function, "of_pieces")
-        case _:
-            return False
+    # The map that such a kernel looks things up in is here.
+    return isinstance(node.op, Zipped) and hasattr(node.op.function, "of_pieces")
 
 
 def records_read(stage: Stage, count_of: Callable[[RddNode], int]) -> int:

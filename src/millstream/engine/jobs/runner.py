@@ -3,11 +3,19 @@
 import logging
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, assert_never
 
-from millstream.engine.base import accumulating, frames, task_scope
+from millstream.engine.base import (
+    accumulating,
+    driver_link,
+    frames,
+    notebooks,
+    task_scope,
+)
 from millstream.engine.base.clock import monotonic_s
 from millstream.engine.base.errors import (
     JobCancelledError,
@@ -15,18 +23,22 @@ from millstream.engine.base.errors import (
     WorkerLostError,
 )
 from millstream.engine.columnar.reports import StageReport
+from millstream.engine.durable.frozen_bytes import Shared
 from millstream.engine.jobs import failures, placement, shipping
 from millstream.engine.jobs.actions import Action, Apply, Fold
 from millstream.engine.jobs.attempts import (
+    CancelTask,
     FailStage,
     FinishStage,
     Instruction,
+    RedoStage,
     StageAttempts,
     StartTask,
 )
 from millstream.engine.jobs.barrier import BarrierRoom
 from millstream.engine.jobs.book import JobRecord, StageRecord
 from millstream.engine.jobs.placement import Place
+from millstream.engine.jobs.speculation import Speculation
 from millstream.engine.jobs.stages import Stage, plan_stages
 from millstream.engine.jobs.tasks import (
     MissingShuffleError,
@@ -41,6 +53,7 @@ from millstream.engine.workers.protocol import (
     Done,
     Ending,
     Lost,
+    Missed,
     StageBody,
     TaskOrder,
     Ticket,
@@ -62,10 +75,13 @@ _LOSSES_MAX = 4
 @dataclass(frozen=True, slots=True)
 class _Succeeded:
     index: int
+    attempt: int
     value: Any
     updates: dict[int, Any]
     report: StageReport
     profile: "pstats.Stats | None"
+    told: tuple[tuple[str, Any], ...] = ()
+    """What it has told the driver from elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +94,7 @@ class _Failed:
 @dataclass(frozen=True, slots=True)
 class _Missed:
     index: int
+    attempt: int
     node: RddNode
 
 
@@ -93,7 +110,8 @@ class _Cancelled:
     reason: str
 
 
-_Outcome: TypeAlias = _Succeeded | _Failed | _Missed | _Lost | _Cancelled
+_Ended: TypeAlias = _Succeeded | _Failed | _Missed | _Lost
+_Outcome: TypeAlias = _Ended | _Cancelled
 
 
 # Looked up when they are called, as everywhere: simulations bring their own.
@@ -234,11 +252,14 @@ class JobRun:
 
     def start_elsewhere(
         self, order: TaskOrder, take: Callable[[Ending], _Outcome]
-    ) -> None:
-        """Run one task in a worker process, so that `cancel` reaches it."""
+    ) -> Ticket | None:
+        """Run one task in a worker process, so that `cancel` reaches it.
+
+        Return None if the job is cancelled: then it doesn't run.
+        """
         with self._lock:
             if self._cancelled is not None:
-                return
+                return None
 
         ended = threading.Event()
 
@@ -256,10 +277,22 @@ class JobRun:
             is_late = self._cancelled is not None
         if is_late:
             ticket.cancel()
+        return ticket
 
-    def next_outcome(self) -> _Outcome:
-        """Block until a task ends or the job is cancelled."""
-        return self._outcomes.get()
+    def cancel_elsewhere(self, ticket: Ticket) -> None:
+        """End one task in a worker process: nobody waits for it."""
+        with self._lock:
+            for ended, known in list(self._elsewhere.items()):
+                if known is ticket:
+                    del self._elsewhere[ended]
+        ticket.cancel()
+
+    def next_outcome(self, timeout_s: float | None = None) -> _Outcome | None:
+        """Block until a task ends or the job is cancelled; None if time ran out first."""
+        try:
+            return self._outcomes.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
 
     def report(self, outcome: _Outcome) -> None:
         """Take a task's outcome; called in the task's thread."""
@@ -277,12 +310,17 @@ class _StageRun:
     title: str
     _last_failure: dict[int, failures.TaskFailure] = field(default_factory=dict)
     _losses: dict[int, int] = field(default_factory=dict)
+    _given_bytes: dict[int, int] = field(default_factory=dict)
+    """What was handed over to a task in a worker process."""
     _action: bytes | None = None
     _key: bytes = b""
     """What identifies the stage's functions, over jobs."""
     _body: StageBody | None = None
     """What its tasks run, if that is in worker processes."""
     _room: BarrierRoom | None = None
+    _tickets: dict[tuple[int, int], Ticket] = field(default_factory=dict)
+    """Attempts that were handed over, by index and number."""
+    _speculation: Speculation | None = None
 
     def run(self) -> bool:
         """Return True when all is done, False when outputs to read were missing."""
@@ -299,7 +337,9 @@ class _StageRun:
         job, driver = self.job, self.job.driver
         action_key = self._action or b""
         self._key = placement.key_of(self.stage, job.action, action_key)
-        if not placement.can_travel(self.stage, job.action):
+        if not placement.can_travel(
+            self.stage, job.action, is_cluster=driver.is_cluster
+        ):
             return
         place = driver.place(self._key, self.stage, len(self.partitions))
         if place is Place.PROCESSES:
@@ -308,6 +348,10 @@ class _StageRun:
             )
             name = f"{driver.name}-{self.record.id}"
             self._body = StageBody(name, pickled)
+            if driver.speculation is not None:
+                self._speculation = Speculation(
+                    driver.speculation, len(self.partitions)
+                )
 
     def _run_together(self, rounds_max: int) -> bool:
         """Run a barrier stage: one failure fails all tasks, and all run again."""
@@ -316,57 +360,143 @@ class _StageRun:
             driver.barrier_turn
         ):  # Two half-started barrier stages would wait for ever.
             for _ in range(rounds_max - 1):
-                self._room = BarrierRoom.open(len(self.partitions), driver.slots)
+                attempts = self._open_room()
                 try:
-                    return self._loop(StageAttempts(len(self.partitions), 1))
+                    return self._loop(attempts)
                 except JobFailedError:
                     _log.warning("barrier stage runs again stage=%d", self.record.id)
-            self._room = BarrierRoom.open(len(self.partitions), driver.slots)
-            return self._loop(StageAttempts(len(self.partitions), 1))
+                self._await_others(attempts)
+            return self._loop(self._open_room())
+
+    def _open_room(self) -> StageAttempts:
+        count = len(self.partitions)
+        self._room = BarrierRoom.open(count, self.job.driver.slots)
+        return StageAttempts(count, 1)
+
+    def _await_others(self, attempts: StageAttempts) -> None:
+        """Wait until what is left of a round has ended: its tasks aren't the next one's."""
+        while attempts.running:
+            match self.job.next_outcome():
+                case _Cancelled(reason):
+                    raise JobCancelledError(reason)
+                case None:
+                    continue
+                case ended:
+                    attempts.running.discard((ended.index, ended.attempt))
+        self.record.active_count = 0
 
     def _loop(self, attempts: StageAttempts) -> bool:
         is_alone = len(self.partitions) == 1 or self.job.driver.slots == 1
         is_alone = is_alone and self._body is None
-        todo: list[Instruction] = list(reversed(attempts.start()))
-        is_missing, left = False, len(self.partitions)
+        todo: deque[Instruction] = deque(attempts.start())
         while True:
-            while todo:
-                match todo.pop():
-                    case StartTask(index, attempt):
-                        self._start(index, attempt, is_alone=is_alone)
-                        if is_alone:
-                            break  # Hear how it went before the next one starts.
-                    case FailStage(index, count):
-                        raise self._job_failed(index, count)
-                    case FinishStage():
-                        return True
-                    case other:
-                        assert_never(other)
-            match self.job.next_outcome():
-                case _Succeeded() as done:
-                    left -= 1
-                    self.record.active_count -= 1
-                    if done.index not in attempts.succeeded:
-                        self._accept(done)
-                    todo = [*attempts.on_success(done.index), *todo]
-                case _Failed() as failed:
-                    self.record.active_count -= 1
-                    self.record.failed_count += 1
-                    self._note_failure(failed)
-                    todo = [*todo, *attempts.on_failure(failed.index)]
-                case _Lost() as lost:
-                    self.record.active_count -= 1
-                    todo = [*todo, *self._after_loss(lost, attempts)]
-                case _Missed():
-                    left -= 1
-                    self.record.active_count -= 1
-                    is_missing = True
+            with self._together():
+                is_done = self._follow(todo, is_alone=is_alone)
+            if is_done is not None:
+                return is_done
+            match self.job.next_outcome(self._patience_s()):
+                case None:
+                    pass
                 case _Cancelled(reason):
                     raise JobCancelledError(reason)
-                case outcome:
-                    assert_never(outcome)
-            if is_missing and left == 0:
-                return False
+                case ended if attempts.is_running(ended.index, ended.attempt):
+                    self._hear(ended, attempts, todo)
+                case _:
+                    pass  # Of an attempt that was given up.
+            todo.extend(self._copies(attempts))
+
+    def _together(self) -> AbstractContextManager[None]:
+        if self._body is None:
+            return nullcontext()
+        return self.job.driver.elsewhere().together()
+
+    def _follow(self, todo: deque[Instruction], *, is_alone: bool) -> bool | None:
+        """Do what is put down; return how the stage ended, or None if it goes on."""
+        while todo:
+            match todo.popleft():
+                case StartTask(index, attempt):
+                    self._start(index, attempt, is_alone=is_alone)
+                    if is_alone:
+                        break  # Hear how it went before the next one starts.
+                case CancelTask(index, attempt):
+                    self._cancel(index, attempt)
+                case FailStage(index, count):
+                    raise self._job_failed(index, count)
+                case FinishStage():
+                    return True
+                case RedoStage():
+                    return False
+                case other:
+                    assert_never(other)
+        return None
+
+    def _hear(
+        self, ended: _Ended, attempts: StageAttempts, todo: deque[Instruction]
+    ) -> None:
+        """Take what came of an attempt, and put down what is to be done then."""
+        index, attempt = ended.index, ended.attempt
+        ticket = self._tickets.pop((index, attempt), None)
+        self.record.active_count -= 1
+        match ended:
+            case _Succeeded():
+                self._note_time(ticket)
+                self._accept(ended)
+                todo.extend(attempts.on_success(index, attempt))
+            case _Failed():
+                self.record.failed_count += 1
+                self._note_failure(ended)
+                todo.extendleft(attempts.on_failure(index, attempt))
+            case _Lost():
+                todo.extendleft(self._after_loss(ended, attempts))
+            case _Missed():
+                todo.extend(attempts.on_missed(index, attempt))
+            case _:
+                assert_never(ended)
+
+    def _note_time(self, ticket: Ticket | None) -> None:
+        if self._speculation is not None and ticket is not None:
+            begun_s = ticket.begun_s
+            if begun_s is not None:
+                self._speculation.on_success(monotonic_s() - begun_s)
+
+    def _patience_s(self) -> float | None:
+        """Return how long to wait for a task to end before the slow ones are looked at."""
+        watched = self._speculation
+        return None if watched is None else watched.wait_s(monotonic_s())
+
+    def _copies(self, attempts: StageAttempts) -> list[Instruction]:
+        """Return what starts second attempts of tasks that are slow."""
+        watched, now_s = self._speculation, monotonic_s()
+        if watched is None or attempts.is_over or not watched.is_due(now_s):
+            return []
+        copies: list[Instruction] = []
+        for index in watched.slow(now_s, self._begun_s(attempts)):
+            made = attempts.on_slow(index)
+            copies += made
+            if made:
+                _log.info(
+                    "a slow task is tried a second time job=%d stage=%d partition=%d",
+                    self.job.record.id,
+                    self.record.id,
+                    self.partitions[index],
+                )
+        return copies
+
+    def _begun_s(self, attempts: StageAttempts) -> dict[int, float]:
+        """Return when the tasks that run have begun, by index; not of those that wait."""
+        return {
+            index: ticket.begun_s
+            for index, attempt in sorted(attempts.running)
+            if (ticket := self._tickets.get((index, attempt))) is not None
+            and ticket.begun_s is not None
+        }
+
+    def _cancel(self, index: int, attempt: int) -> None:
+        """End an attempt that nobody waits for any more."""
+        self.record.active_count -= 1
+        ticket = self._tickets.pop((index, attempt), None)
+        if ticket is not None:
+            self.job.cancel_elsewhere(ticket)
 
     def _after_loss(
         self, lost: _Lost, attempts: StageAttempts
@@ -382,23 +512,31 @@ class _StageRun:
             lost.reason,
         )
         if times < _LOSSES_MAX:
-            return attempts.on_lost(lost.index)
+            return attempts.on_lost(lost.index, lost.attempt)
         failed = self._worker_failed(lost.index, lost.attempt, lost.reason)
         self.record.failed_count += 1
         self._note_failure(failed)
-        return attempts.on_failure(lost.index)
+        return attempts.on_failure(lost.index, lost.attempt)
 
     def _worker_failed(self, index: int, attempt: int, reason: str) -> _Failed:
-        partition = self.partitions[index]
-        error = WorkerLostError(f"{reason}, in {self.title}, partition {partition}")
-        text = f"{reason}\n  in {self.title}, partition {partition}"
+        where = f"in {self.title}, partition {self.partitions[index]}"
+        error = WorkerLostError(f"{reason}, {where}")
+        text = f"{reason}\n  {where}{self._input_size(index)}"
         return _Failed(index, attempt, failures.TaskFailure(error, text))
+
+    def _input_size(self, index: int) -> str:
+        """Return how large a task's input is, to be told behind where it ran."""
+        records = placement.records_read(
+            self.stage, self.job.driver.shuffles.records_of
+        )
+        return failures.size_of_input(records, self._given_bytes.get(index, 0))
 
     def _accept(self, done: _Succeeded) -> None:
         job, driver = self.job, self.job.driver
         partition = self.partitions[done.index]
         self.record.completed_count += 1
         accumulating.merge(done.updates)
+        driver_link.heard(done.told)
         self.record.report.add(done.report)
         if done.profile is not None:
             driver.add_profile(self.stage.node.id, done.profile)
@@ -429,7 +567,9 @@ class _StageRun:
             f"{self.record.id} ({self.title}) failed {times}, most recent failure:\n"
             f"{failure.text}"
         )
-        return JobFailedError(msg, user_error=failure.error)
+        if isinstance(failure.error, MemoryError):
+            msg += f"{self._input_size(index)}\n  hint: {failures.MEMORY_HINT}"
+        return JobFailedError(notebooks.name_cells(msg), user_error=failure.error)
 
     def _start(self, index: int, attempt: int, *, is_alone: bool) -> None:
         self.record.active_count += 1
@@ -454,7 +594,7 @@ class _StageRun:
         """Hand one attempt over to a worker process."""
         driver, partition = self.job.driver, self.partitions[index]
         try:
-            given = shipping.gather(
+            given, reads = shipping.gather(
                 self.stage,
                 partition,
                 self._scope(index, attempt),
@@ -463,22 +603,41 @@ class _StageRun:
                 driver.shuffles,
             )
             order = TaskOrder(
-                body, frames.dumps(given), self.title, driver.task_timeout_s
+                body,
+                frames.dumps(given),
+                self.title,
+                driver.task_timeout_s,
+                reads,
+                shipping.shelves(self.stage, driver.slots),
+                shipping.nearest(reads),
+                self._executor_of_other(index, attempt),
+                driver.expected_s(self._key),
             )
         except MissingShuffleError as missing:
-            self.job.report(_Missed(index, missing.node))
+            self.job.report(_Missed(index, attempt, missing.node))
             return
         except Exception as error:
             failure = failures.describe(error, [], self.title, partition)
             self.job.report(_Failed(index, attempt, failure))
             return
-        size = len(order.given)
-        self.job.start_elsewhere(
-            order, lambda ending: self._ended(index, attempt, ending, size)
+        held_bytes = sum(each.size for each in reads)
+        self._given_bytes[index] = len(order.given) + held_bytes
+        ticket = self.job.start_elsewhere(
+            order, lambda ending: self._ended(index, attempt, order, ending)
         )
+        if ticket is not None:
+            self._tickets[index, attempt] = ticket
+
+    def _executor_of_other(self, index: int, attempt: int) -> int | None:
+        """Return which worker runs an earlier attempt of a task: not to be asked again."""
+        for earlier in range(attempt):
+            ticket = self._tickets.get((index, earlier))
+            if ticket is not None and ticket.executor is not None:
+                return ticket.executor
+        return None
 
     def _ended(
-        self, index: int, attempt: int, ending: Ending, given_bytes: int
+        self, index: int, attempt: int, order: TaskOrder, ending: Ending
     ) -> _Outcome:
         """Return what came of a task in a worker process; on a thread of the workers'."""
         match ending:
@@ -486,9 +645,13 @@ class _StageRun:
                 return _Lost(index, attempt, reason)
             case Lost(reason) | Broken(reason):
                 return self._worker_failed(index, attempt, reason)
-            case Done(value):
+            case Missed(places):
+                lost = [order.reads[place] for place in places]
+                self.job.driver.blocks.remove_lost(known=lost)
+                return _Missed(index, attempt, self.stage.node)
+            case Done():
                 try:
-                    return self._taken(index, attempt, value, given_bytes)
+                    return self._taken(index, attempt, order, ending)
                 except Exception as error:  # What came back can't be unpickled here.
                     failure = failures.describe(
                         error, [], self.title, self.partitions[index]
@@ -498,25 +661,32 @@ class _StageRun:
                 assert_never(ending)
 
     def _taken(
-        self, index: int, attempt: int, value: memoryview | bytes, given_bytes: int
+        self, index: int, attempt: int, order: TaskOrder, done: Done
     ) -> _Outcome:
         driver = self.job.driver
-        made: shipping.Succeeded | shipping.Failed = frames.loads(value)
+        made: shipping.Succeeded | shipping.Failed = frames.loads(done.value)
         if isinstance(made, shipping.Failed):
             error = frames.loads(made.error)
             return _Failed(index, attempt, failures.TaskFailure(error, made.text))
         for each in made.kept:
+            kept = shipping.shared(each.frozen, done.held)
+            if each.level.replication > 1 and isinstance(kept, Shared):
+                driver.elsewhere().copy(kept.held)
             driver.blocks.put_frozen(
                 each.block_id,
-                each.frozen,
+                kept,
                 each.level,
                 group=each.group,
                 now_ms=driver.clock.now_ms(),
             )
-        driver.note_cost(
-            self._key, made.took_s, made.report, moved_bytes=given_bytes + len(value)
+        value = made.value
+        if not self.stage.is_result:
+            value = [shipping.shared(each, done.held) for each in value]
+        moved_bytes = len(order.given) + len(done.value)
+        driver.note_cost(self._key, made.took_s, made.report, moved_bytes=moved_bytes)
+        return _Succeeded(
+            index, attempt, value, made.updates, made.report, None, made.told
         )
-        return _Succeeded(index, made.value, made.updates, made.report, None)
 
     def _run_task(self, index: int, attempt: int) -> _Outcome:
         """Run one attempt in this thread; never raises for user code's sake."""
@@ -534,7 +704,7 @@ class _StageRun:
                     profiler.enable()
                 value = self._evaluate(task, partition)
             except MissingShuffleError as missing:
-                return _Missed(index, missing.node)
+                return _Missed(index, attempt, missing.node)
             except Exception as error:
                 failure = failures.describe(error, task.trail, self.title, partition)
                 return _Failed(index, attempt, failure)
@@ -546,7 +716,7 @@ class _StageRun:
                     self._room.leave(index)
         driver.note_cost(self._key, monotonic_s() - start_s, task.report)
         stats = None if profiler is None else _stats_of(profiler)
-        return _Succeeded(index, value, updates, task.report, stats)
+        return _Succeeded(index, attempt, value, updates, task.report, stats)
 
     def _evaluate(self, task: Task, partition: int) -> Any:
         if not self.stage.is_result:

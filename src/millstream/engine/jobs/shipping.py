@@ -3,27 +3,35 @@
 What travels of a stage is the lineage that is computed in it, without what lies beyond its
 borders, and the functions as they were pickled by the first job that needed them. What a
 task reads from outside travels with the task: partitions of sources, kept partitions, and
-buckets of shuffles.
+buckets of shuffles; but what workers hold already is only named. What a task makes stays
+with the workers, too, unless it is small.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
-from millstream.engine.base import accumulating, frames, task_scope
+from millstream.engine.base import accumulating, driver_link, frames, task_scope
 from millstream.engine.base.clock import monotonic_s
 from millstream.engine.base.levels import StorageLevel
 from millstream.engine.columnar.blocks import Frozen
 from millstream.engine.columnar.execution import Columnar, Mode
 from millstream.engine.columnar.reports import StageReport
-from millstream.engine.durable.frozen_bytes import encode
+from millstream.engine.durable import frozen_bytes
+from millstream.engine.durable.block_store import BlockStore
+from millstream.engine.durable.frozen_bytes import (
+    Description,
+    Held,
+    Kept,
+    Shared,
+    encode,
+)
 from millstream.engine.jobs import failures
 from millstream.engine.jobs.actions import Action
+from millstream.engine.jobs.shuffles import ShuffleRegistry
 from millstream.engine.jobs.stages import Stage
 from millstream.engine.jobs.tasks import (
-    Blocks,
     MissingShuffleError,
-    ShuffleOutputs,
     Task,
     cached_id,
     stored_block,
@@ -41,15 +49,29 @@ from millstream.engine.plan.nodes import (
     Union,
     Zipped,
 )
-from millstream.engine.plan.partitions import FrozenRows
+from millstream.engine.plan.partitions import FrozenRows, freeze
+from millstream.engine.workers.protocol import Inside
+
+_TOGETHER_MAX_BYTES = 64 << 10
+"""What a task makes of no more than this travels through the driver."""
+_INLINE_MAX_BYTES = 4 << 10
+"""So does, of a task that makes more, a block of no more than this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Stands for a block that workers hold: its place among a task's, and what it is."""
+
+    place: int
+    about: Description
 
 
 @dataclass(frozen=True, slots=True)
 class KeptBlock:
-    """A partition that a task has computed, to be kept by the driver."""
+    """A partition that a task has computed, to be kept."""
 
     block_id: str
-    frozen: Frozen
+    frozen: Frozen | Placed
     level: StorageLevel
     group: str
 
@@ -63,8 +85,8 @@ class Given:
     now_ms: int
     sources: dict[tuple[int, int], Any] = field(default_factory=dict)
     """Partitions of sources, by RDD and number."""
-    blocks: dict[str, Frozen] = field(default_factory=dict)
-    buckets: dict[tuple[int, int], list[Frozen]] = field(default_factory=dict)
+    blocks: dict[str, Frozen | Placed] = field(default_factory=dict)
+    buckets: dict[tuple[int, int], list[Frozen | Placed]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +94,10 @@ class Succeeded:
     """What a task has made."""
 
     value: Any
+    """Of an action; or the buckets of a map output, each as it is or Placed."""
     updates: dict[int, Any]
+    told: tuple[tuple[str, Any], ...]
+    """What the driver is to hear if this attempt counts: see `base.driver_link`."""
     report: StageReport
     kept: tuple[KeptBlock, ...]
     took_s: float
@@ -209,46 +234,101 @@ def _with_parents(op: Operation, known: Mapping[int, Any]) -> Operation:
             return replace(op, parents=tuple(map(of, op.parents)))
 
 
+@dataclass(slots=True)
+class _Gathering:
+    """Collects what a task is given; what workers hold is named, by its place."""
+
+    given: Given
+    reads: list[Held] = field(default_factory=list)
+
+    def named(self, kept: Kept) -> Frozen | Placed:
+        if isinstance(kept, Shared):
+            self.reads.append(kept.held)
+            return Placed(len(self.reads) - 1, kept.about)
+        return frozen_bytes.unpack(kept)
+
+
 def gather(
     stage: Stage,
     partition: int,
     scope: task_scope.TaskScope,
     now_ms: int,
-    blocks: Blocks,
-    shuffles: ShuffleOutputs,
-) -> Given:
-    """Return what a task of a stage is given.
+    blocks: BlockStore,
+    shuffles: ShuffleRegistry,
+) -> tuple[Given, Sequence[Held]]:
+    """Return what a task of a stage is given, and what it is to read.
 
     Raises:
         MissingShuffleError: Outputs that it reads aren't there.
         SparkError: A block that can't be computed isn't there.
     """
-    given = Given(partition, scope, now_ms)
+    gathering = _Gathering(Given(partition, scope, now_ms))
+    given = gathering.given
     start = stage.node
     if not stage.is_result:
         assert isinstance(start.op, Shuffled), "only a shuffle has map outputs"
         start = start.op.parent
+    inside = {each.id for each in stage.members}
     waiting = [(start, partition)]
     while waiting:
         node, part = waiting.pop()
         if node.level is not None:
-            kept = blocks.get_frozen(cached_id(node, part))
+            kept = blocks.get_kept(cached_id(node, part))
             if kept is not None:
-                given.blocks[cached_id(node, part)] = kept
+                given.blocks[cached_id(node, part)] = gathering.named(kept)
                 continue
         match node.op:
             case Source(partitions):
-                given.sources[node.id, part] = partitions[part]
+                given.sources[node.id, part] = _travelling_partition(partitions[part])
             case StoredBlocks() as op:
-                given.blocks[op.block_ids[part]] = stored_block(blocks, op, part, node)
+                block_id = op.block_ids[part]
+                kept = blocks.get_kept(block_id) or stored_block(blocks, op, part, node)
+                given.blocks[block_id] = gathering.named(kept)
             case Shuffled():
-                buckets = shuffles.read(node, part)
+                buckets = shuffles.read_kept(node, part)
                 if buckets is None:
                     raise MissingShuffleError(node)
-                given.buckets[node.id, part] = buckets
+                given.buckets[node.id, part] = list(map(gathering.named, buckets))
             case _:
-                waiting.extend(node.inputs_of(part))
-    return given
+                inputs = node.inputs_of(part)
+                if not inside.issuperset(each.id for each, _ in inputs):
+                    # It was kept when the stage was planned, and is no more.
+                    raise MissingShuffleError(node)
+                waiting.extend(inputs)
+    return given, gathering.reads
+
+
+def _travelling_partition(partition: Any) -> Any:
+    """Return a partition of a source as it can be read elsewhere."""
+    if not getattr(partition, "is_bound", False):
+        return partition
+    columns = partition.columns() if hasattr(partition, "columns") else None
+    return freeze(list(partition.read())) if columns is None else columns
+
+
+def nearest(reads: Sequence[Held]) -> int | None:
+    """Return the executor that has made most of what a task reads, if any has."""
+    sizes: dict[int, int] = {}
+    for each in reads:
+        holder = getattr(each, "holder", None)
+        if holder is not None:
+            sizes[holder] = sizes.get(holder, 0) + each.size
+    return max(sizes, key=lambda each: sizes[each], default=None)
+
+
+def shelves(stage: Stage, executors: int) -> int:
+    """Return in how many parts a task's blocks are kept at most."""
+    kept = sum(node.level is not None for node in stage.members)
+    if stage.is_result:
+        return kept
+    return kept + min(stage.node.partition_count, executors)
+
+
+def shared(placed: Frozen | Placed, held: Sequence[Held]) -> Kept:
+    """Return a block as the driver keeps it, which a task has made."""
+    if isinstance(placed, Placed):
+        return Shared(placed.about, held[placed.place])
+    return placed
 
 
 # In the worker.
@@ -260,8 +340,8 @@ class _Body:
 
     pickled: bytes
 
-    def __call__(self, given: bytes | memoryview) -> bytes:
-        return run(_loaded(self.pickled), given)
+    def __call__(self, given: bytes | memoryview, inside: Inside) -> bytes:
+        return run(_loaded(self.pickled), given, inside)
 
 
 _stages: dict[bytes, tuple[ShippedStage, tuple[RddNode, ...]]] = {}
@@ -306,11 +386,12 @@ def _places(op: Operation) -> list[Any]:
 class _GivenBlocks:
     """The blocks that a task was given, and those that it makes."""
 
-    given: Given
+    blocks: dict[str, Frozen]
+    inside: Inside
     made: list[KeptBlock] = field(default_factory=list)
 
     def get_frozen(self, block_id: str) -> Frozen | None:
-        return self.given.blocks.get(block_id)
+        return self.blocks.get(block_id)
 
     def put_frozen(
         self,
@@ -322,16 +403,17 @@ class _GivenBlocks:
         now_ms: int = 0,
     ) -> None:
         del now_ms
-        self.given.blocks[block_id] = frozen
-        self.made.append(KeptBlock(block_id, as_bytes(frozen), level, group))
+        self.blocks[block_id] = frozen
+        (placed,) = _held([frozen], self.inside)
+        self.made.append(KeptBlock(block_id, placed, level, group))
 
 
 @dataclass(frozen=True, slots=True)
 class _GivenBuckets:
-    given: Given
+    buckets: dict[tuple[int, int], list[Frozen]]
 
     def read(self, node: RddNode, partition: int) -> list[Frozen] | None:
-        return self.given.buckets.get((node.id, partition))
+        return self.buckets.get((node.id, partition))
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,39 +428,70 @@ class _GivenPartitions:
 
 
 def run(
-    loaded: tuple[ShippedStage, tuple[RddNode, ...]], data: bytes | memoryview
+    loaded: tuple[ShippedStage, tuple[RddNode, ...]],
+    data: bytes | memoryview,
+    inside: Inside,
 ) -> bytes:
-    """Run a task, and return what came of it: Succeeded or Failed, pickled."""
+    """Run a task, and return what came of it: Succeeded or Failed, pickled.
+
+    Raises:
+        BlockLostError: A block that it was to read is lost.
+    """
     shipped, nodes = loaded
     given: Given = frames.loads(data)
+
+    def read(block: Frozen | Placed) -> Frozen:
+        # Before user code runs, which might catch what says that one is lost.
+        if isinstance(block, Placed):
+            return inside.read(block.place, block.about)
+        return block
+
+    blocks = _GivenBlocks({key: read(e) for key, e in given.blocks.items()}, inside)
+    buckets = {key: list(map(read, each)) for key, each in given.buckets.items()}
     for node in nodes:
         if isinstance(node.op, Source):
             node.op = Source(_GivenPartitions(given, node.id))  # type: ignore[arg-type]
     setting = shipped.mode, shipped.rows_min
     columnar = _columnars.setdefault(setting, Columnar(*setting))
-    blocks = _GivenBlocks(given)
-    task = Task(blocks, _GivenBuckets(given), given.now_ms, columnar)
+    task = Task(blocks, _GivenBuckets(buckets), given.now_ms, columnar)
     start_s = monotonic_s()
     with task_scope.entered(given.scope):
         accumulating.start_task_accumulators()
+        driver_link.start_telling()
         try:
             value = _evaluate(shipped, nodes[-1], task, given.partition)
+            if not shipped.is_result:
+                value = _held(value, inside)
         except Exception as error:
             told = failures.describe(error, task.trail, shipped.title, given.partition)
             return frames.dumps(Failed(_pickled_error(told.error), told.text))
         finally:
             updates = accumulating.take_task_updates()
+            tellings = driver_link.take_told()
     for fate in (*task.report.steps.values(), *task.report.shuffles.values()):
         fate.processes = 1
     took_s = monotonic_s() - start_s
-    made = Succeeded(value, updates, task.report, tuple(blocks.made), took_s)
+    made = Succeeded(value, updates, tellings, task.report, tuple(blocks.made), took_s)
     return frames.dumps(made)
 
 
 def _evaluate(shipped: ShippedStage, node: RddNode, task: Task, partition: int) -> Any:
     if shipped.action is not None:
         return task.run_action(node, partition, shipped.action, shipped.key)
-    return tuple(map(as_bytes, task.write_shuffle(node, partition)))
+    return task.write_shuffle(node, partition)
+
+
+def _held(blocks: Sequence[Frozen], inside: Inside) -> list[Frozen | Placed]:
+    """Return blocks as they travel: small ones as they are, others held by workers."""
+    sizes = list(map(frozen_bytes.size_bytes, blocks))
+    if sum(sizes) <= _TOGETHER_MAX_BYTES:
+        return list(map(as_bytes, blocks))
+    return [
+        as_bytes(block)
+        if size <= _INLINE_MAX_BYTES
+        else Placed(inside.hold(block), frozen_bytes.describe(block))
+        for block, size in zip(blocks, sizes, strict=True)
+    ]
 
 
 def as_bytes(frozen: Frozen) -> Frozen:

@@ -1,5 +1,6 @@
 """ShuffleRegistry: the map outputs of every shuffle, kept for later jobs."""
 
+import logging
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -7,10 +8,12 @@ from dataclasses import dataclass, field
 from millstream.engine.base.levels import StorageLevel
 from millstream.engine.columnar.blocks import Frozen
 from millstream.engine.durable.block_store import BlockStore
+from millstream.engine.durable.frozen_bytes import Kept, unpack
 from millstream.engine.plan.nodes import RddNode, Shuffled
 from millstream.engine.plan.partitions import FrozenRows
 
 _EMPTY = FrozenRows(0, (), None)
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -37,7 +40,7 @@ class ShuffleRegistry:
             return self._making.setdefault(node.id, threading.Lock())
 
     def add(
-        self, node: RddNode, map_index: int, buckets: Iterable[Frozen], now_ms: int
+        self, node: RddNode, map_index: int, buckets: Iterable[Kept], now_ms: int
     ) -> None:
         """Keep the output of one map task."""
         counts = []
@@ -67,11 +70,12 @@ class ShuffleRegistry:
         with self._lock:
             outputs = self._outputs.get(node.id, _Outputs())
             for map_index, counts in list(outputs.counts_of_map.items()):
-                blocks = (
+                blocks = [
                     _block_id(node.id, map_index, reduce_index)
                     for reduce_index, count in enumerate(counts)
                     if count
-                )
+                ]
+                self._blocks.remove_lost(blocks)
                 if not all(map(self._blocks.contains, blocks)):
                     del outputs.counts_of_map[map_index]
         return self.has(node)
@@ -90,16 +94,29 @@ class ShuffleRegistry:
 
     def read(self, node: RddNode, partition: int) -> list[Frozen] | None:
         """Return one bucket a map task, in order; None when some output is missing."""
+        kept = self.read_kept(node, partition)
+        try:
+            return None if kept is None else list(map(unpack, kept))
+        except OSError as error:
+            _log.warning(
+                "map outputs that workers held are lost shuffle=%d error=%s",
+                node.id,
+                error,
+            )
+            return None
+
+    def read_kept(self, node: RddNode, partition: int) -> list[Kept] | None:
+        """Return the same as they are kept: what workers hold isn't read."""
         with self._lock:
             if not self.has(node):
                 return None
             outputs = self._outputs.get(node.id, _Outputs())
             counts_of_map = sorted(outputs.counts_of_map.items())
-        buckets: list[Frozen] = []
+        buckets: list[Kept] = []
         for map_index, counts in counts_of_map:
             if not counts[partition]:
                 continue
-            bucket = self._blocks.get_frozen(_block_id(node.id, map_index, partition))
+            bucket = self._blocks.get_kept(_block_id(node.id, map_index, partition))
             if bucket is None:
                 self._forget_map(node.id, map_index)
                 return None

@@ -23,7 +23,7 @@ class FrozenRows:
 
     count: int
     shared: Sequence[Any] | None
-    pickled: bytes | None
+    pickled: bytes | memoryview | None
 
     def thaw(self) -> Sequence[Any]:
         """Return the rows, safe to hand to user code. Don't change the sequence itself."""
@@ -38,7 +38,10 @@ class FrozenRows:
         return self.thaw()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return FrozenRows, (self.count, self.shared, self.pickled)
+        pickled = self.pickled
+        if isinstance(pickled, memoryview):
+            pickled = bytes(pickled)
+        return FrozenRows, (self.count, self.shared, pickled)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from millstream.engine.base.compression import compressing
-from millstream.engine.base.errors import FileAlreadyExistsError
+from millstream.engine.base.errors import DurabilityError, FileAlreadyExistsError
 from millstream.engine.base.storage import Storage, open_storage
 from millstream.engine.durable import object_files
 
@@ -23,6 +23,8 @@ class DirectoryOutput:
 
     uri: str
     extension: str = ""
+    writer: str = ""
+    """Begins the names of scratch files, so that no two programs write the same."""
 
     def open_job(self, *, may_exist: bool) -> None:
         """Make the directory.
@@ -45,7 +47,8 @@ class DirectoryOutput:
     ) -> str:
         """Write one partition below `_temporary`; return its scratch path."""
         storage, path = open_storage(self.uri)
-        scratch = f"{path}/{_SCRATCH}/{attempt}-{self._name(index)}"
+        name = f"{self.writer}{attempt}-{self._name(index)}"
+        scratch = f"{path}/{_SCRATCH}/{name}"
         try:
             write(storage, scratch)
         except BaseException:
@@ -54,12 +57,22 @@ class DirectoryOutput:
         return scratch
 
     def commit_job(self, scratch_paths: list[str]) -> None:
-        """Move the partitions, in order, into place and write `_SUCCESS`."""
+        """Move the partitions, in order, into place and write `_SUCCESS`.
+
+        Raises:
+            DurabilityError: A task has written where it can't be seen from here.
+        """
         storage, path = open_storage(self.uri)
         # Of an earlier run: while files are replaced the output isn't whole.
         storage.delete(f"{path}/_SUCCESS")
         for index, scratch in enumerate(scratch_paths):
-            storage.rename(scratch, f"{path}/{self._name(index)}")
+            try:
+                storage.rename(scratch, f"{path}/{self._name(index)}")
+            except FileNotFoundError as error:
+                msg = f"partition {index} was written to {scratch}, which isn't here"
+                raise DurabilityError(
+                    msg, hint="write to storage that all nodes of the cluster share"
+                ) from error
         storage.delete_tree(f"{path}/{_SCRATCH}")
         storage.create(f"{path}/_SUCCESS").close()
 

@@ -1,9 +1,10 @@
 """Stateful: the state of every key, carried from batch to batch and kept in a store."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from millstream.engine.base import driver_link
 from millstream.engine.base.levels import StorageLevel
 from millstream.engine.durable.state_store import StateStore, find_store
 from millstream.engine.durable.state_values import freeze_state
@@ -26,7 +27,27 @@ class StageChanges:
     ) -> None:
         """Stage the pairs that changed and the keys that went."""
         puts = {key: freeze_state(state) for key, state in changed}
+        if driver_link.is_worker():
+            driver_link.tell(_TOPIC, (self, partition, puts, list(gone)))
+        else:
+            self.stage(partition, puts, gone)
+
+    def stage(
+        self, partition: int, puts: Mapping[Any, Any], gone: Iterable[Any]
+    ) -> None:
+        """Stage frozen states; in the process that has the store."""
         find_store(self.token).stage(self.version, partition, puts, gone)
+
+
+_TOPIC = "state"
+
+
+def _hear(news: "tuple[StageChanges, int, Mapping[Any, Any], list[Any]]") -> None:
+    changes, partition, puts, gone = news
+    changes.stage(partition, puts, gone)
+
+
+driver_link.hear(_TOPIC, _hear)
 
 
 class KeyedStateOperator(Operator):

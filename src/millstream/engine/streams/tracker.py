@@ -11,15 +11,21 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from millstream.engine.base import frames
 from millstream.engine.base.clock import Clock, monotonic_s
 from millstream.engine.base.config import Settings
-from millstream.engine.base.errors import DurabilityError, MillstreamError
+from millstream.engine.base.errors import (
+    DurabilityError,
+    MillstreamError,
+    PySparkPicklingError,
+)
 from millstream.engine.durable.block_store import BlockStore
 from millstream.engine.durable.write_ahead_log import WriteAheadLog
 from millstream.engine.ingest.block_handler import BlockHandler, StoredBlock
+from millstream.engine.ingest.host import Launch
+from millstream.engine.ingest.hosted import HostedSupervisor
 from millstream.engine.ingest.receiver import Receiver
 from millstream.engine.ingest.supervisor import ReceiverSupervisor
 from millstream.engine.streams import ledger_log
@@ -38,6 +44,7 @@ from millstream.engine.streams.ledger import (
     ReceivedBlock,
 )
 from millstream.engine.streams.received_logs import LoggedBlock, TrackerLogs
+from millstream.engine.workers.receiver_hosting import StartHost
 
 _log = logging.getLogger(__name__)
 
@@ -46,9 +53,11 @@ _RELAUNCH_MS_MAX = 10_000
 _SAVE_S = 5.0
 _NUMBER = re.compile(r"\d+")
 
+_Supervisor: TypeAlias = ReceiverSupervisor | HostedSupervisor
+
 
 class ReceiverTracker:
-    """Runs every receiver in a thread of its own and keeps the ledger of their blocks.
+    """Runs every receiver, here or in a process of its own, and keeps the ledger of their blocks.
 
     A receiver that ends is launched again, a little later each time it fails at once.
     Receivers take no task slots: a stream with one runs under `local` too. With logs, a
@@ -64,8 +73,16 @@ class ReceiverTracker:
         blocks: BlockStore,
         post: Callable[[StreamingEvent], None],
         logs: TrackerLogs,
+        start_host: StartHost | None = None,
+        note_here: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """Prepare; nothing runs yet."""
+        """Prepare; nothing runs yet.
+
+        With `start_host` each receiver lives in a process of its own; without, here, and
+        `note_here` hears how many more do so.
+        """
+        self._start_host = start_host
+        self._note_here = note_here
         self._logs = logs
         self._receivers = tuple(receivers)
         self._settings = settings
@@ -77,7 +94,7 @@ class ReceiverTracker:
         # Refused, though the log may have them: told to it before anything else is.
         self._refused: list[str] = []
         self._infos: dict[int, ReceiverInfo] = {}
-        self._supervisors: dict[int, ReceiverSupervisor] = {}
+        self._supervisors: dict[int, _Supervisor] = {}
         self._handlers: dict[int, BlockHandler] = {}
         self._rates: dict[int, float] = {}
         self._is_paused = False
@@ -153,15 +170,36 @@ class ReceiverTracker:
                     receiver.storageLevel,
                 )
         for stream_id, receiver in self._receivers:
-            data = frames.dumps_function(receiver)
+            data = self._pickled(stream_id, receiver)
             thread = threading.Thread(
                 target=self._keep_running,
-                args=(stream_id, data),
+                args=(stream_id, data, receiver.preferredLocation),
                 name=f"millstream-receiver-{stream_id}",
                 daemon=True,
             )
             self._threads[stream_id] = thread
             thread.start()
+        if self._start_host is None:
+            self._note_here(len(self._threads))
+
+    def _pickled(self, stream_id: int, receiver: Receiver[Any]) -> bytes:
+        try:
+            return frames.dumps_function(receiver)
+        except PySparkPicklingError as error:
+            if self._start_host is None:
+                raise
+            name = type(receiver).__name__
+            msg = (
+                f"receiver '{name}' of stream {stream_id} can't be sent to a process of "
+                f"its own: {error}"
+            )
+            raise PySparkPicklingError(
+                msg,
+                hint=(
+                    "make what it needs in onStart; or let receivers run here, with "
+                    "spark.millstream.receivers=here"
+                ),
+            ) from error
 
     def _new_handler(self, stream_id: int) -> BlockHandler:
         logs, log = self._logs, None
@@ -184,7 +222,7 @@ class ReceiverTracker:
         It is behind every block known from before a restart, though the clock may not be.
         """
         used = [
-            int(_NUMBER.findall(block_id)[-1])
+            max(map(int, _NUMBER.findall(block_id)))
             for block_id in self._ledger.known
             if block_id.startswith(f"input-{stream_id}-")
         ]
@@ -221,9 +259,13 @@ class ReceiverTracker:
                 supervisor.save(_SAVE_S)
             else:
                 supervisor.join(left_s())
+        if self._start_host is None:
+            self._note_here(-len(self._threads))
         for stream_id, handler in self._handlers.items():
             if not handler.end(max(left_s(), _SAVE_S)):
                 _log.warning("a block is still being stored stream=%d", stream_id)
+        for running in self._running():
+            running.let_go()
 
     def close_logs(self) -> None:
         """Close the logs; after the last batch."""
@@ -290,7 +332,7 @@ class ReceiverTracker:
         """Return the limit of a receiver's records a second, or None."""
         with self._lock:
             supervisor = self._supervisors.get(stream_id)
-        return None if supervisor is None else supervisor.blocks.limit.per_second
+        return None if supervisor is None else supervisor.rate_per_second
 
     def gauges(self) -> dict[str, float]:
         """Return what each receiver may store a second, by name; -1 is no limit."""
@@ -302,7 +344,7 @@ class ReceiverTracker:
             for stream_id, limit in limits.items()
         }
 
-    def _running(self) -> list[ReceiverSupervisor]:
+    def _running(self) -> list[_Supervisor]:
         with self._lock:
             return list(self._supervisors.values())
 
@@ -317,7 +359,7 @@ class ReceiverTracker:
             return
         for supervisor in self._running():
             # What came before the batch's time is in the batch, whatever the interval.
-            supervisor.blocks.cut()
+            supervisor.cut_singles()
         with self._lock:
             closed = self._ledger.close(batch_ms)
         if closed is None:
@@ -372,11 +414,13 @@ class ReceiverTracker:
         with self._lock:
             return [self._infos[stream_id] for stream_id in sorted(self._infos)]
 
-    def _keep_running(self, stream_id: int, data: bytes) -> None:
+    def _keep_running(
+        self, stream_id: int, data: bytes, preferred_host: str | None
+    ) -> None:
         wait_ms = _RELAUNCH_MS
         while not self._stopping.is_set():
             begin_ms = self._clock.now_ms()
-            error = self._launch(stream_id, data)
+            error = self._launch(stream_id, data, preferred_host)
             if self._stopping.is_set():
                 return
             if error is not None:
@@ -390,18 +434,12 @@ class ReceiverTracker:
             self._clock.wait_until(self._clock.now_ms() + wait_ms, self._stopping)
             wait_ms = min(2 * wait_ms, _RELAUNCH_MS_MAX)
 
-    def _launch(self, stream_id: int, data: bytes) -> BaseException | None:
+    def _launch(
+        self, stream_id: int, data: bytes, preferred_host: str | None
+    ) -> BaseException | None:
         """Run a fresh copy of a receiver until it stops; return its error, if any."""
         try:
-            receiver: Receiver[Any] = frames.loads_function(data)
-            supervisor = ReceiverSupervisor(
-                stream_id,
-                receiver,
-                self,
-                self._handlers[stream_id],
-                self._settings,
-                self._clock,
-            )
+            supervisor = self._new_supervisor(stream_id, data, preferred_host)
         except Exception as error:
             return error
         with self._lock:
@@ -412,9 +450,30 @@ class ReceiverTracker:
                 supervisor.update_rate(self._rates[stream_id])
         return supervisor.run(until=self._stopping.is_set)
 
+    def _new_supervisor(
+        self, stream_id: int, data: bytes, preferred_host: str | None
+    ) -> _Supervisor:
+        handler = self._handlers[stream_id]
+        if self._start_host is not None:
+            # An epoch is one of the numbers of blocks: it grows, over restarts too.
+            launch = Launch(stream_id, next(handler.numbers), data, self._settings)
+            return HostedSupervisor(
+                launch, self, handler, self._clock, self._start_host, preferred_host
+            )
+        receiver: Receiver[Any] = frames.loads_function(data)
+        return ReceiverSupervisor(
+            stream_id, receiver, self, handler, self._settings, self._clock
+        )
+
     # What supervisors tell.
 
-    def register(self, stream_id: int, name: str) -> bool:
+    def register(
+        self,
+        stream_id: int,
+        name: str,
+        location: str = "localhost",
+        executor_id: str = "driver",
+    ) -> bool:
         """Note that a receiver starts; refuse it while stopping."""
         if self._stopping.is_set():
             return False
@@ -424,8 +483,8 @@ class ReceiverTracker:
                 before,
                 name=name,
                 active=True,
-                location="localhost",
-                executor_id="driver",
+                location=location,
+                executor_id=executor_id,
             )
             self._infos[stream_id] = info
         self._post(ReceiverStarted(info))

@@ -9,25 +9,30 @@ lost.
 import logging
 import mmap
 import os  # noqa: TID251  The working directory.
-import shutil
 import signal
 import subprocess
 import sys
 import threading
+import weakref
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from millstream.engine.base import driver_link, frames
 from millstream.engine.base.errors import DurabilityError
+from millstream.engine.columnar.blocks import Frozen
+from millstream.engine.durable.frozen_bytes import Held
 from millstream.engine.workers.payloads import (
+    BlockFile,
     Directories,
     Filed,
+    HeldFile,
     PayloadFiles,
     drop,
     new_directories,
+    remove_directories,
     take,
 )
 from millstream.engine.workers.protocol import (
@@ -35,6 +40,7 @@ from millstream.engine.workers.protocol import (
     Done,
     Ending,
     Lost,
+    Missed,
     TaskOrder,
 )
 from millstream.engine.workers.queueing import TaskQueue, Ticket
@@ -46,6 +52,8 @@ _EARLY_DEATHS_MAX = 3
 _END_S = 2.0
 _NO_LIMIT = 1 << 62
 _LOOK_EVERY = 8
+_WINDOWS_ERRORS = 0xC000_0000
+"""There are no signals there: exit codes from here on tell of crashes."""
 _START = "from millstream.engine.workers.worker_main import main; main()"
 
 
@@ -66,6 +74,10 @@ class WorkerProcesses(TaskQueue["_Worker"]):
         self.memory_max_bytes = _NO_LIMIT
         """A process that has grown larger is replaced after its task."""
         self._early_deaths = 0
+        self._known: weakref.WeakValueDictionary[Path, HeldFile] = (
+            weakref.WeakValueDictionary()
+        )
+        """Blocks that something refers to."""
 
     def start(self) -> None:
         """Start the processes, if they aren't; returns before they are ready."""
@@ -86,6 +98,26 @@ class WorkerProcesses(TaskQueue["_Worker"]):
         """
         self.start()
         return super().submit(order, on_ending)
+
+    def hold(self, block: Frozen) -> HeldFile:
+        """Keep a block of the driver's, for tasks to read.
+
+        Raises:
+            IllegalStateError: The pool is closed.
+            OSError: There is no room, or no process can be started.
+        """
+        self.start()
+        assert self._files is not None, "made by the start"
+        return self._held(self._files.hold(block), None)
+
+    def _held(self, file: BlockFile, holder: int | None) -> HeldFile:
+        held = HeldFile(file, holder)
+        with self._lock:
+            self._known[file.path] = held
+        return held
+
+    def copy(self, held: Held) -> None:
+        """Do nothing: there is one machine, and files outlive processes."""
 
     def release(self) -> None:
         """Keep the processes for the next context of this process."""
@@ -112,8 +144,7 @@ class WorkerProcesses(TaskQueue["_Worker"]):
         for each in workers:
             each.end(_END_S)
         if self._directories is not None:
-            shutil.rmtree(self._directories.first, ignore_errors=True)
-            shutil.rmtree(self._directories.spare, ignore_errors=True)
+            remove_directories(self._directories)
 
     # Workers.
 
@@ -136,7 +167,8 @@ class WorkerProcesses(TaskQueue["_Worker"]):
     def _is_ready(self, executor: "_Worker") -> bool:
         return executor.is_ready
 
-    def _begin(self, executor: "_Worker", ticket: Ticket) -> None:
+    def _begin(self, executor: "_Worker", tickets: Sequence[Ticket]) -> None:
+        (ticket,) = tickets
         assert self._files is not None, "it is made before the first worker"
         with suppress(BrokenPipeError):  # It has ended, of which its reader hears.
             executor.run(ticket.order, self._files)
@@ -150,10 +182,10 @@ class WorkerProcesses(TaskQueue["_Worker"]):
             self._replace(executor)
 
     def _settle_own(self, worker: "_Worker", ending: Ending) -> None:
-        if worker.ticket is None:
-            self._dispatch()
+        if worker.tickets:
+            self._settle(worker, worker.tickets[0], ending)
         else:
-            self._settle(worker, worker.ticket, ending)
+            self._dispatch()
 
     def _on_message(self, worker: "_Worker", message: Any) -> None:
         match message:
@@ -162,8 +194,11 @@ class WorkerProcesses(TaskQueue["_Worker"]):
                     self._early_deaths = 0
                     worker.is_ready = True
                 self._dispatch()
-            case ("done", payload):
-                self._settle_own(worker, Done(take(payload)))
+            case ("done", payload, files):
+                held = [self._held(each, worker.number) for each in files]
+                self._settle_own(worker, Done(take(payload), held))
+            case ("missed", places):
+                self._settle_own(worker, Missed(places))
             case ("broken", reason):
                 self._settle_own(worker, Broken(reason))
             case ("printed", line):
@@ -190,6 +225,8 @@ class WorkerProcesses(TaskQueue["_Worker"]):
                 self._workers[place] = self._spawn(worker.number)
                 waiting = []
         _log.warning("worker ended worker=%d code=%d", worker.number, code)
+        assert self._files is not None, "made before the first worker"
+        self._files.remove_of(worker.process.pid, but=list(self._known))
         self._settle_own(worker, worker.lost(code))
         reason = f"worker processes don't start: exit code {code}\n{worker.last_words}"
         for ticket in waiting:
@@ -208,16 +245,17 @@ class _Worker:
     ) -> None:
         self.number = number
         self.is_ready = False
-        self.ticket: Ticket | None = None
+        self.tickets: list[Ticket] = []
+        self.freed_s = 0.0
         self._on_message = on_message
         self._on_end = on_end
         self._sending = threading.Lock()
         self._known: OrderedDict[str, None] = OrderedDict()
         self._words: deque[str] = deque(maxlen=20)
-        self._kills_before = _out_of_memory_kills()
+        self._kills_before = out_of_memory_kills()
         self._kill_reason = ""
         self._tasks = 0
-        self.process = _start_process()
+        self.process = start_python(_START)
         self._threads = [
             threading.Thread(
                 target=target, name=f"millstream-worker-{number}-{name}", daemon=True
@@ -251,13 +289,14 @@ class _Worker:
         """Hand over a task, and its stage's body if that isn't known there."""
         body = order.stage
         payload = files.put(order.given)
+        reads = [_file_of(each) for each in order.reads]
         try:
             if body.id not in self._known:
                 self._known[body.id] = None
                 if len(self._known) > BODIES_MAX:
                     self._known.popitem(last=False)
                 self.send("stage", body.id, body.pickled, list(sys.path), os.getcwd())  # noqa: PTH109
-            self.send("task", body.id, payload)
+            self.send("task", body.id, payload, reads)
         except BrokenPipeError:
             if isinstance(payload, Filed):
                 drop(payload)
@@ -273,6 +312,7 @@ class _Worker:
         self._tasks += 1
         if self._tasks % _LOOK_EVERY:
             return False
+        self._kills_before = out_of_memory_kills()
         return _resident_bytes(self.process.pid) > memory_max_bytes
 
     def hang_up(self) -> None:
@@ -295,17 +335,20 @@ class _Worker:
         """Return what to tell about a task that ended with the worker."""
         if self._kill_reason:
             return Lost(self._kill_reason, is_own_doing=True)
+        if code >= _WINDOWS_ERRORS:
+            reason = f"its worker process crashed (0x{code:X})"
+            return Lost(reason, is_own_doing=True)
         if code >= 0:
             reason = (
                 f"its worker process ended with exit code {code}: code of the task, or of "
                 "a library, called exit"
             )
             return Lost(reason, is_own_doing=True)
-        name = _signal_name(-code)
-        if _out_of_memory_kills() > self._kills_before:
+        name = signal_name(-code)
+        if name == "SIGKILL" and out_of_memory_kills() > self._kills_before:
             reason = (
-                f"its worker process was killed ({name}) because memory ran out: use more "
-                "partitions, or fewer slots"
+                f"its worker process was killed ({name}) because memory ran out (use "
+                "more partitions, or fewer slots)"
             )
             return Lost(reason, is_own_doing=True)
         is_crash = name not in ("SIGKILL", "SIGTERM")
@@ -344,21 +387,31 @@ class _Worker:
         return piped
 
 
-def _start_process() -> "subprocess.Popen[bytes]":
+def _file_of(held: Held) -> BlockFile:
+    assert isinstance(held, HeldFile), "of these workers"
+    return held.file
+
+
+def start_python(code: str) -> "subprocess.Popen[bytes]":
+    """Start a fresh Python that runs `code`, with pipes to it; it finds this package."""
     package = str(Path(__file__).parents[3])
     paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
     return subprocess.Popen(  # noqa: S603  Our own code.
-        [sys.executable, "-c", _START],
+        # Not from the working directory: the driver's modules may not be there, and what
+        # is there may be called like one of Python's.
+        [sys.executable, "-P", "-c", code],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         # Ctrl-C at a terminal is for the driver, which ends its workers.
         start_new_session=True,
+        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
     )
 
 
-def _signal_name(number: int) -> str:
+def signal_name(number: int) -> str:
+    """Return what a signal is called."""
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -374,7 +427,7 @@ def _resident_bytes(pid: int) -> int:
     return int(words[1]) * mmap.PAGESIZE
 
 
-def _out_of_memory_kills() -> int:
+def out_of_memory_kills() -> int:
     """Return how many processes of this machine were killed for want of memory; Linux."""
     try:
         text = Path("/proc/vmstat").read_text(encoding="ascii")

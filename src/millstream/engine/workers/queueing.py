@@ -1,16 +1,21 @@
 """Queueing: tasks that wait for an executor, and how each comes to its end.
 
 What worker processes and actors on a cluster have in common: one task at a time an
-executor, first come, first served; a task reports once, or never if it was cancelled; and
-what an executor says of a task that it no longer has isn't heard.
+executor, first come, first served, but one that has what a task reads goes first; a task
+reports once, or never if it was cancelled; and what an executor says of a task that it no
+longer has isn't heard. Where it takes long to hand a task over, short ones are handed over
+several at a time, and while those before them run.
 """
 
 import threading
 from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Callable
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
 from typing import Generic, Protocol, TypeVar
 
+from millstream.engine.base.clock import monotonic_s
 from millstream.engine.base.errors import IllegalStateError
 from millstream.engine.workers.protocol import Broken, Ending, Lost, TaskOrder
 
@@ -33,6 +38,12 @@ class Ticket:
         self.overdue = ""
         """Why it was ended, if it took too long."""
         self.timer: threading.Timer | None = None
+        self.begun_s: float | None = None
+        """When an executor took it; None while it waits."""
+        self.executor: int | None = None
+        """Which one did."""
+        self.has_company = False
+        """Whether it was handed over together with others, or before another had ended."""
 
     def drop(self) -> None:
         """Forget it if it waits: it never runs, nor reports."""
@@ -46,21 +57,37 @@ class Ticket:
 class Executor(Protocol):
     """What runs one task at a time."""
 
-    ticket: Ticket | None
-    """The task that it has."""
+    number: int
+    tickets: list[Ticket]
+    """The task that it runs, and those that it was handed to run next."""
+    freed_s: float
+    """When it ended its last task, on `monotonic_s`; 0 before that."""
 
 
 ExecutorT = TypeVar("ExecutorT", bound=Executor)
 
 
+_AHEAD_S = 0.02
+"""For so long an executor is to be busy with what it was handed, where tasks are short."""
+_STAGES_MAX = 200
+_LOOK_AHEAD = 64
+"""So many of the tasks that wait are looked through for one that fits an executor."""
+
+
 class TaskQueue(ABC, Generic[ExecutorT]):
     """Gives tasks to executors. Thread-safe."""
 
+    depth = 1
+    """How many tasks an executor is handed at most, if they are short."""
+
     def __init__(self) -> None:
         """Start without any task."""
+        self._took: OrderedDict[str, float] = OrderedDict()
+        """Seconds that the latest task of each stage took."""
         self._lock = threading.RLock()
         self._waiting: deque[Ticket] = deque()
         self._is_closed = threading.Event()
+        self._gathering = 0
 
     @abstractmethod
     def _executors(self) -> list[ExecutorT]:
@@ -71,11 +98,11 @@ class TaskQueue(ABC, Generic[ExecutorT]):
         """Say whether it can take a task, if it has none; called under the lock."""
 
     @abstractmethod
-    def _begin(self, executor: ExecutorT, ticket: Ticket) -> None:
-        """Hand a task over.
+    def _begin(self, executor: ExecutorT, tickets: Sequence[Ticket]) -> None:
+        """Hand tasks over: one, or several short ones.
 
         Raises:
-            OSError: It can't be.
+            OSError: They can't be.
         """
 
     @abstractmethod
@@ -98,6 +125,18 @@ class TaskQueue(ABC, Generic[ExecutorT]):
         self._dispatch()
         return ticket
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Hand over what is submitted inside when that is all there is to submit."""
+        with self._lock:
+            self._gathering += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._gathering -= 1
+            self._dispatch()
+
     def drop(self, ticket: Ticket) -> None:
         """Forget a task if it waits."""
         with self._lock:
@@ -119,30 +158,77 @@ class TaskQueue(ABC, Generic[ExecutorT]):
 
     def _end_of(self, ticket: Ticket) -> None:
         for executor in self._executors():
-            if executor.ticket is ticket:
+            if ticket in executor.tickets:
                 self._end(executor)
 
     def _dispatch(self) -> None:
-        """Give waiting tasks to executors that have none."""
+        """Give waiting tasks to executors that have room for one."""
         while True:
             with self._lock:
-                free = next(
-                    (
-                        e
-                        for e in self._executors()
-                        if not e.ticket and self._is_ready(e)
-                    ),
-                    None,
-                )
-                if free is None or not self._waiting:
+                if self._gathering or not self._waiting:
                     return
-                ticket = free.ticket = self._waiting.popleft()
-                self._watch(ticket)
-            try:
-                self._begin(free, ticket)
-            except OSError as error:
-                reason = f"a task's input can't be handed over: {error}"
-                self._settle(free, ticket, Broken(reason))
+                given = self._deal()
+            if not given:
+                return
+            for executor, tickets in given:
+                try:
+                    self._begin(executor, tickets)
+                except OSError as error:
+                    reason = f"a task's input can't be handed over: {error}"
+                    for ticket in tickets:
+                        self._settle(executor, ticket, Broken(reason))
+
+    def _deal(self) -> list[tuple[ExecutorT, list[Ticket]]]:
+        """Give out as many tasks as can be, and return which went to whom."""
+        given: dict[int, tuple[ExecutorT, list[Ticket]]] = {}
+        ready = [each for each in self._executors() if self._is_ready(each)]
+        while match := self._match(ready):
+            executor, ticket = match
+            self._waiting.remove(ticket)
+            executor.tickets.append(ticket)
+            ticket.begun_s, ticket.executor = monotonic_s(), executor.number
+            if len(executor.tickets) > 1:
+                for each in executor.tickets:
+                    each.has_company = True
+            self._watch(ticket)
+            given.setdefault(executor.number, (executor, []))[1].append(ticket)
+        return list(given.values())
+
+    def _match(self, ready: list[ExecutorT]) -> tuple[ExecutorT, Ticket] | None:
+        """Return an executor and the task for it, those first that fit best."""
+        idle = [each for each in ready if not each.tickets]
+        ahead = list(islice(self._waiting, _LOOK_AHEAD)) if idle else []
+        for executor in idle:
+            for ticket in ahead:
+                if ticket.order.near == executor.number:
+                    return executor, ticket
+        for ticket in ahead:
+            for executor in idle:
+                if ticket.order.avoid != executor.number or len(ready) == 1:
+                    return executor, ticket
+        if self.depth > 1 and ready and self._waiting:
+            return self._match_ahead(ready, self._waiting[0])
+        return None
+
+    def _match_ahead(
+        self, ready: list[ExecutorT], ticket: Ticket
+    ) -> tuple[ExecutorT, Ticket] | None:
+        """Return an executor that takes a short task besides those that it has."""
+        least = min(ready, key=lambda each: len(each.tickets))
+        near = [e for e in ready if e.number == ticket.order.near]
+        for executor in (*near, least):
+            busy_s = sum(map(self._expected_s, (*executor.tickets, ticket)))
+            is_even = len(executor.tickets) <= len(least.tickets) + 1
+            has_room = len(executor.tickets) < self.depth and busy_s <= _AHEAD_S
+            if has_room and is_even and ticket.order.avoid != executor.number:
+                return executor, ticket
+        return None
+
+    def _expected_s(self, ticket: Ticket) -> float:
+        if ticket.order.timeout_s is not None:
+            return _AHEAD_S  # It must be known when it begins.
+        took_s = self._took.get(ticket.order.stage.id, ticket.order.expected_s)
+        return _AHEAD_S if took_s is None else took_s
 
     def _watch(self, ticket: Ticket) -> None:
         timeout_s = ticket.order.timeout_s
@@ -164,9 +250,11 @@ class TaskQueue(ABC, Generic[ExecutorT]):
     def _settle(self, executor: ExecutorT, ticket: Ticket, ending: Ending) -> None:
         """Take a task from its executor, which gets another one, and tell how it ended."""
         with self._lock:
-            if executor.ticket is ticket:
-                executor.ticket = None
-                self._is_freed(executor)
+            if ticket in executor.tickets:
+                executor.tickets.remove(ticket)
+                self._note_time(executor, ticket)
+                if not executor.tickets:
+                    self._is_freed(executor)
             is_news = not ticket.is_over
             ticket.is_over = True
             if ticket.timer is not None:
@@ -176,3 +264,12 @@ class TaskQueue(ABC, Generic[ExecutorT]):
         self._dispatch()
         if is_news:
             ticket.on_ending(ending)
+
+    def _note_time(self, executor: ExecutorT, ticket: Ticket) -> None:
+        now_s = monotonic_s()
+        begun_s = max(ticket.begun_s or 0.0, executor.freed_s)
+        executor.freed_s = now_s
+        if not ticket.has_company:
+            self._took[ticket.order.stage.id] = now_s - begun_s
+        if len(self._took) > _STAGES_MAX:
+            self._took.popitem(last=False)

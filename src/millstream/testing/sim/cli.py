@@ -36,6 +36,7 @@ class _Total:
 @click.option("--seeds", type=int, default=200, show_default=True, help="How many.")
 @click.option("--minutes", type=float, help="Begin no seed after so many minutes.")
 @click.option("--processes", type=int, help="At a time; all processors by default.")
+@click.option("--workers", is_flag=True, help="Let tasks run in simulated processes.")
 @click.option("--marks", is_flag=True, help="Print how often each rare path was taken.")
 def main(
     *,
@@ -44,6 +45,7 @@ def main(
     seeds: int,
     minutes: float | None,
     processes: int | None,
+    workers: bool,
     marks: bool,
 ) -> None:
     r"""Run whole streams with crashes, in virtual time, and check what they promise.
@@ -58,21 +60,22 @@ def main(
       millstream-sim --seed 216          one, with everything that happened
     """
     if seed is not None:
-        sys.exit(_replay(seed))
+        sys.exit(_replay(seed, has_workers=workers))
     total = _Total()
     begin_s = monotonic_s()
     size = processes or os.cpu_count() or 1
     with ProcessPoolExecutor(size) as pool:
         waiting = iter(range(first, first + seeds))
         running = [
-            pool.submit(simulate, each) for each in itertools.islice(waiting, 2 * size)
+            pool.submit(simulate, each, has_workers=workers)
+            for each in itertools.islice(waiting, 2 * size)
         ]
         while running:
             total.add(running.pop(0).result())
             is_late = minutes is not None and monotonic_s() - begin_s > 60 * minutes
             following = None if is_late else next(waiting, None)
             if following is not None:
-                running.append(pool.submit(simulate, following))
+                running.append(pool.submit(simulate, following, has_workers=workers))
             if total.seeds % 100 == 0:
                 click.echo(f"{total.seeds} seeds", err=True)
     took_s = monotonic_s() - begin_s
@@ -85,12 +88,13 @@ def main(
             click.echo(f"{count:7} {text.splitlines()[0]}")
     for outcome in total.broken:
         click.echo(f"seed {outcome.seed}: {outcome.error}")
-        click.echo(f"  again: millstream-sim --seed {outcome.seed}")
+        flag = " --workers" if workers else ""
+        click.echo(f"  again: millstream-sim{flag} --seed {outcome.seed}")
     sys.exit(1 if total.broken else 0)
 
 
-def _replay(seed: int) -> int:
-    outcome = simulate(seed)
+def _replay(seed: int, *, has_workers: bool) -> int:
+    outcome = simulate(seed, has_workers=has_workers)
     for line in outcome.trace:
         click.echo(line)
     click.echo(f"seed {seed}, {outcome.steps} turns, digest {outcome.digest}")

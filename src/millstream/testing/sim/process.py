@@ -13,10 +13,8 @@ from millstream.testing.sim.world import World
 def set_up(conf: Mapping[str, str], program: Program, world: World) -> StreamingContext:
     """Return a new context with the program's streams."""
     clock = SimClock(world.runtime)
-    # A restart restores settings but no clock, and real processes aren't simulated.
-    settings = {**conf, "spark.millstream.processes": "off"}
     sc = SparkContext(
-        conf=SparkConf(loadDefaults=False).setAll(settings.items()), clock=clock
+        conf=SparkConf(loadDefaults=False).setAll(conf.items()), clock=clock
     )
     ssc = StreamingContext(sc, program.batch_ms / 1000)
     program.build(ssc, world)

@@ -4,7 +4,7 @@ The fault model. The process may be killed at any turn of its threads, and the m
 lose its power in the middle of any call of storage, which then keeps what `sim_storage`
 says. Calls of storage may fail, single ones or all for a while. Tasks die in the middle and are tried again; output
 operations fail before or after they have written; receivers lose their connection, stop,
-or break off. Kept partitions and shuffle outputs vanish. Any of it may be slow. What was
+or break off. With workers, what becomes of those is told in `workers`. Kept partitions and shuffle outputs vanish. Any of it may be slow. What was
 put into a directory by somebody else stays.
 
 In between the process is stopped, gracefully or not, and started again. In the end it is
@@ -19,13 +19,17 @@ import importlib
 import itertools
 import logging
 import pkgutil
-import shutil
 import sys
 import traceback
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import (
+    AbstractContextManager,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
@@ -34,6 +38,7 @@ from typing import Any
 import millstream
 from millstream.context import SparkContext
 from millstream.engine.base import clock as clocks
+from millstream.engine.base import scratch
 from millstream.engine.base import storage as storages
 from millstream.streaming import StreamingContext
 from millstream.testing.sim import primitives
@@ -41,6 +46,11 @@ from millstream.testing.sim.checks import BrokenPromiseError, check
 from millstream.testing.sim.process import set_up
 from millstream.testing.sim.program import DIRECTORY, Program
 from millstream.testing.sim.runtime import ProcessDiedError, SimRuntime
+from millstream.testing.sim.workers import (
+    SimWorkers,
+    WorkerTemper,
+    installed_workers,
+)
 from millstream.testing.sim.world import Sender, Temper, World
 from millstream.testing.sim_storage import SimStorage, SimulatedCrashError
 
@@ -76,9 +86,12 @@ class Outcome:
     steps: int = 0
 
 
-def simulate(seed: int) -> Outcome:
-    """Run one seed; the outcome says what went wrong, if anything did."""
-    return _Simulation(seed).run()
+def simulate(seed: int, *, has_workers: bool = False) -> Outcome:
+    """Run one seed; the outcome says what went wrong, if anything did.
+
+    With workers, tasks run in simulated worker processes wherever they can.
+    """
+    return _Simulation(seed, has_workers=has_workers).run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +140,10 @@ _CALM = _Faults(None, frozenset(), None, Temper(), ends_gracefully=True)
 class _Simulation:
     """One seed."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, has_workers: bool) -> None:
         self._outcome = Outcome(seed)
+        self._of_workers = Random(f"workers {seed}") if has_workers else None
+        self._worker_temper = WorkerTemper()
         self._digest = hashlib.blake2b(digest_size=12)
         self._random = Random(f"millstream {seed}")
         self._runtime = SimRuntime(Random(f"turns {seed}"), _START_MS)
@@ -143,7 +158,7 @@ class _Simulation:
         world = Random(f"world {seed}")
         self._program = Program.draw(self._random)
         self._world = World(self._runtime, world, self._note, Sender(world))
-        self._conf = self._draw_conf()
+        self._conf = self._draw_conf() | self._draw_conf_of_workers()
         self._file_numbers = itertools.count()
 
     def _draw_conf(self) -> dict[str, str]:
@@ -170,6 +185,22 @@ class _Simulation:
             "spark.streaming.concurrentJobs": str(self._program.concurrent_jobs),
         }
 
+    def _draw_conf_of_workers(self) -> dict[str, str]:
+        if self._of_workers is None:
+            return {"spark.millstream.processes": "off"}
+        speculates = self._of_workers.random() < 0.5
+        return {
+            "spark.millstream.processes": "always",
+            "spark.speculation": str(speculates).lower(),
+        }
+
+    def _new_workers(self, count: int) -> SimWorkers:
+        assert self._of_workers is not None, "who has no workers makes none"
+        marks = self._outcome.marks
+        return SimWorkers(
+            self._runtime, self._of_workers, self._worker_temper, count, marks
+        )
+
     # What happens, written down.
 
     def _turn(self, name: str) -> None:
@@ -192,7 +223,7 @@ class _Simulation:
     def run(self) -> Outcome:
         outcome, runtime = self._outcome, self._runtime
         try:
-            with installed(runtime), _marks(outcome.marks):
+            with installed(runtime), self._workers(), _marks(outcome.marks):
                 for life in range(self._random.randint(1, _LIVES_MAX)):
                     self._live(life, _Faults.draw(self._random))
                 self._live(outcome.lives, _CALM)
@@ -207,8 +238,17 @@ class _Simulation:
         outcome.digest = self._digest.hexdigest()
         return outcome
 
+    def _workers(self) -> AbstractContextManager[None]:
+        has_none = self._of_workers is None
+        return nullcontext() if has_none else installed_workers(self._new_workers)
+
     def _live(self, life: int, faults: _Faults) -> None:
         """Run the process from a start to its end or death."""
+        if self._of_workers is not None:
+            is_calm = faults is _CALM
+            self._worker_temper = (
+                WorkerTemper() if is_calm else WorkerTemper.draw(self._of_workers)
+            )
         runtime, world = self._runtime, self._world
         self._outcome.lives = life + 1
         world.life, world.temper = life, faults.temper
@@ -337,7 +377,7 @@ def _forget_process() -> None:
     SparkContext._active_spark_context = None
     StreamingContext._activeContext = None
     if sc is not None:
-        shutil.rmtree(sc._driver.local_dir, ignore_errors=True)
+        scratch.remove_directory(sc._driver.local_dir)
     if ssc is not None:
         atexit.unregister(ssc._stop_at_exit)
 
