@@ -59,7 +59,6 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "base/notebooks.py": "stories/test_notebook.py",
     "base/driver_link.py": "engine/workers/test_processes.py",
     "jobs/runner.py": "test_rdd.py",
-    "jobs/shipping.py": "stories/test_processes.py",
     "workers/pool.py": "stories/test_processes.py",
     "workers/protocol.py": "engine/workers/test_processes.py",
     "workers/ray_actors.py": "stories/test_ray.py",

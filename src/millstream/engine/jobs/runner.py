@@ -315,6 +315,8 @@ class _StageRun:
     _action: bytes | None = None
     _key: bytes = b""
     """What identifies the stage's functions, over jobs."""
+    _snapshot: Stage | None = None
+    """The stage as it was when its body was made."""
     _body: StageBody | None = None
     """What its tasks run, if that is in worker processes."""
     _room: BarrierRoom | None = None
@@ -343,8 +345,9 @@ class _StageRun:
             return
         place = driver.place(self._key, self.stage, len(self.partitions))
         if place is Place.PROCESSES:
+            self._snapshot = shipping.snapshot(self.stage)
             pickled = shipping.ship(
-                self.stage, job.action, action_key, driver.columnar, self.title
+                self._snapshot, job.action, action_key, driver.columnar, self.title
             )
             name = f"{driver.name}-{self.record.id}"
             self._body = StageBody(name, pickled)
@@ -594,8 +597,9 @@ class _StageRun:
         """Hand one attempt over to a worker process."""
         driver, partition = self.job.driver, self.partitions[index]
         try:
+            assert self._snapshot is not None, "made with the body"
             given, reads = shipping.gather(
-                self.stage,
+                self._snapshot,
                 partition,
                 self._scope(index, attempt),
                 driver.clock.now_ms(),

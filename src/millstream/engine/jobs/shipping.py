@@ -135,10 +135,29 @@ class ShippedStage:
     title: str
 
 
+def snapshot(stage: Stage) -> Stage:
+    """Return a stage whose lineage stays as it is now, for `ship` and `gather` alike.
+
+    While a stream runs, that of its state is cut whenever a version is committed.
+    """
+    copies = {
+        # The functions are read first, for they go last where a lineage is cut.
+        each.id: replace(each, functions=each.functions)
+        for each in stage.members
+    }
+    for node in copies.values():
+        known = {each.id: copies.get(each.id, each) for each in node.parents()}
+        node.op = _with_parents(node.op, known)
+    node = copies[stage.node.id]
+    return Stage(node, stage.partitions, stage.is_result, tuple(copies.values()))
+
+
 def ship(
     stage: Stage, action: Action, key: bytes, columnar: Columnar, title: str
 ) -> bytes:
     """Return what all tasks of a stage run, for `workers.protocol.StageBody`.
+
+    `stage` is a snapshot, as for `gather`.
 
     Raises:
         PySparkPicklingError: Something of it can't be pickled; the text names it.
