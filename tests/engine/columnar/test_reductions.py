@@ -141,3 +141,9 @@ def test_unlike_merges_are_refused() -> None:
     """Values that are added, and combiners of which the greatest stays."""
     with pytest.raises(Refusal, match="isn't like"):
         recognise(Merge(lambda v: v, operator.add, max), INT)
+
+
+def test_a_reduction_that_does_more_is_refused() -> None:
+    """What it computes and throws away may raise."""
+    with pytest.raises(Refusal, match="it does more than reduce"):
+        recognise(Reduce(lambda a, b: (a + b, 1 // b)[0]), INT)

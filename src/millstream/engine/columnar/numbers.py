@@ -93,15 +93,15 @@ def _add(t: Translation, a: Scalar, b: Scalar, right: Value) -> Scalar:
         _guard_shift(t, a.expr, constant)
         return Scalar(Kind.INT, a.expr + b.expr)
     total = t.let(a.expr + b.expr)
-    t.guard(((a.expr ^ total) & (b.expr ^ total)) < 0, _OVERFLOW)
+    t.guard(((a.expr ^ total) & (b.expr ^ total)) < 0, OVERFLOW)
     return Scalar(Kind.INT, total)
 
 
 def _guard_shift(t: Translation, expr: pl.Expr, constant: int) -> None:
     if constant > 0:
-        t.guard(expr > _INT_MAX - constant, _OVERFLOW)
+        t.guard(expr > _INT_MAX - constant, OVERFLOW)
     elif constant < 0:
-        t.guard(expr < _INT_MIN - constant, _OVERFLOW)
+        t.guard(expr < _INT_MIN - constant, OVERFLOW)
 
 
 def _subtract(t: Translation, a: Scalar, b: Scalar, right: Value) -> Scalar:
@@ -120,7 +120,7 @@ def _subtract(t: Translation, a: Scalar, b: Scalar, right: Value) -> Scalar:
         _guard_shift(t, a.expr, -constant)
         return Scalar(Kind.INT, a.expr - b.expr)
     rest = t.let(a.expr - b.expr)
-    t.guard(((a.expr ^ b.expr) & (a.expr ^ rest)) < 0, _OVERFLOW)
+    t.guard(((a.expr ^ b.expr) & (a.expr ^ rest)) < 0, OVERFLOW)
     return Scalar(Kind.INT, rest)
 
 
@@ -128,7 +128,7 @@ def _multiply(t: Translation, a: Scalar, b: Scalar, _right: Value) -> Scalar:
     x, y = _both_float(a, b)
     if Kind.FLOAT in (a.kind, b.kind):
         return Scalar(Kind.FLOAT, x * y)
-    t.guard((x * y).abs() >= _PRODUCT_MAX, _OVERFLOW)
+    t.guard((x * y).abs() >= _PRODUCT_MAX, OVERFLOW)
     return Scalar(Kind.INT, a.expr * b.expr)
 
 
@@ -197,7 +197,7 @@ def _modulo(t: Translation, a: Scalar, b: Scalar, right: Value) -> Scalar:
 def _guard_divisor(t: Translation, a: Scalar, b: Scalar, right: Value) -> None:
     t.guard(b.expr == 0, _ZERO)
     if _constant_int(right) in (None, -1):
-        t.guard((b.expr == -1) & (a.expr == _INT_MIN), _OVERFLOW)
+        t.guard((b.expr == -1) & (a.expr == _INT_MIN), OVERFLOW)
 
 
 def _power(t: Translation, a: Scalar, b: Scalar, right: Value) -> Scalar:
@@ -235,7 +235,7 @@ def _bits(t: Translation, name: str, left: Value, right: Value) -> Scalar:
     return Scalar(Kind.INT, operators[name](a.expr, b.expr))
 
 
-_OVERFLOW = "an int of more than 64 bits"
+OVERFLOW = "an int of more than 64 bits"
 _ZERO = "a division by zero"
 _Operation = Callable[[Translation, Scalar, Scalar, Value], Scalar]
 _BINARY: dict[str, _Operation] = {
@@ -262,7 +262,7 @@ def unary(t: Translation, name: str, value: Value) -> Scalar:
         _refuse_floats(a, a, "~")
         return Scalar(Kind.INT, -1 - a.expr)
     if a.kind is Kind.INT:
-        t.guard(a.expr == _INT_MIN, _OVERFLOW)
+        t.guard(a.expr == _INT_MIN, OVERFLOW)
     return Scalar(a.kind, -a.expr)
 
 
@@ -270,7 +270,7 @@ def absolute(t: Translation, value: Value) -> Scalar:
     """Return what `abs` makes of a number."""
     a = operand(t, value, "abs()")
     if a.kind is Kind.INT:
-        t.guard(a.expr == _INT_MIN, _OVERFLOW)
+        t.guard(a.expr == _INT_MIN, OVERFLOW)
     return Scalar(a.kind, a.expr.abs())
 
 

@@ -117,13 +117,17 @@ class Pipeline:
         if isinstance(columns, str):
             note_rows(run, report, columns)
             return Rejected(is_final=True)
+        needed = len(run.steps) if is_whole else 1
         plan = self.plan_of(run, columns)
-        if plan.lowered_count < (len(run.steps) if is_whole else 1):
+        if plan.lowered_count < needed:
             self._note_refusal(run, report, plan)
             return Rejected(is_final=True)
         query = self._run(plan, columns.frame)
         if isinstance(query, GuardFailed) and query.is_hope:
             plan = self._careful_plan_of(run, columns)
+            if plan.lowered_count < needed:  # It sees other data, and may know fewer.
+                self._note_refusal(run, report, plan)
+                return Rejected(is_final=True)
             query = self._run(plan, columns.frame)
         if isinstance(query, GuardFailed):
             self._note_failure(run, report, plan, query)

@@ -14,6 +14,7 @@ import polars as pl
 
 from millstream.engine.columnar.functions import Dependency
 from millstream.engine.columnar.lowering import Lowering
+from millstream.engine.columnar.numbers import OVERFLOW
 from millstream.engine.columnar.shapes import (
     DictOf,
     Fixed,
@@ -28,6 +29,7 @@ from millstream.engine.columnar.shapes import (
 from millstream.engine.columnar.values import (
     Constant,
     Dict,
+    Guard,
     Refusal,
     Scalar,
     Translation,
@@ -160,12 +162,13 @@ def _reducible(shape: Shape) -> Shape:
 def _of_reduce(merge: Callable[[Any, Any], Any], shape: Shape) -> Reduction:
     dependencies: list[Dependency] = []
     a, b = (_placeholder(shape, prefix) for prefix in ("a", "b"))
-    lowering = Lowering(Translation(is_inlining=True), dependencies.append)
+    t = Translation(is_inlining=True)
+    lowering = Lowering(t, dependencies.append)
     made = lowering.call(merge, [a, b])
     if shape_of(made) != shape:
         msg = "what it returns isn't of the type of what it takes"
         raise Refusal(msg)
-    operators = _operators(shape, leaves(made), leaves(a), leaves(b))
+    operators = _operators(t, shape, leaves(made), leaves(a), leaves(b))
     return Reduction(b, operators, shape, tuple(dependencies))
 
 
@@ -200,7 +203,7 @@ def _of_merge(
             strict=True,
         )
     ]
-    operators = _operators(combiner, leaves(merged), leaves(state), folds)
+    operators = _operators(t, combiner, leaves(merged), leaves(state), folds)
     again = _of_reduce(merge_combiners, combiner)
     if again.operators != operators:
         msg = "merging two combiners isn't like merging a value"
@@ -218,7 +221,7 @@ def _folded(plain: Plain, merged: pl.Expr, state: pl.Expr, first: pl.Expr) -> pl
             continue
         zero = pl.lit(0, dtype=dtype_of(plain.kind))
         begun = _template(lambda a, b: a + b, plain.kind, zero, added)
-        if begun is not None and begun.meta.eq(first):
+        if begun is not None and begun[0].meta.eq(first):
             return added
     return first
 
@@ -244,26 +247,41 @@ def _placeholder(shape: Shape, prefix: str) -> Value:
 
 
 def _operators(
+    t: Translation,
     shape: Shape,
     made: Sequence[pl.Expr],
     states: Sequence[pl.Expr],
     values: Sequence[pl.Expr],
 ) -> tuple[Operator, ...]:
-    found: list[Operator] = []
-    for plain, expr, state, value in zip(
-        plain_shapes(shape), made, states, values, strict=True
-    ):
-        found.append(_operator(plain, expr, state, value))
-    return tuple(found)
+    """Return what becomes of each column, if that is all that the function does.
+
+    What else it computes may raise, though nothing comes of it: `int(b)`, thrown away.
+    """
+    found = [
+        _operator(plain, expr, state, value)
+        for plain, expr, state, value in zip(
+            plain_shapes(shape), made, states, values, strict=True
+        )
+    ]
+    known = [guard for _, guards in found for guard in guards]
+    for guard in t.guards:
+        if guard.reason == OVERFLOW:
+            continue  # Python's ints don't; and who sums looks at the totals.
+        if not any(guard.bad.meta.eq(each.bad) for each in known):
+            msg = f"it does more than reduce: {guard.reason}"
+            raise Refusal(msg)
+    return tuple(operator for operator, _ in found)
 
 
-def _operator(plain: Plain, expr: pl.Expr, state: pl.Expr, value: pl.Expr) -> Operator:
+def _operator(
+    plain: Plain, expr: pl.Expr, state: pl.Expr, value: pl.Expr
+) -> tuple[Operator, list[Guard]]:
     if not plain.is_optional:
         for known, kinds, function in _KNOWN:
             if plain.kind in kinds:
                 template = _template(function, plain.kind, state, value)
-                if template is not None and template.meta.eq(expr):
-                    return known
+                if template is not None and template[0].meta.eq(expr):
+                    return known, template[1]
     msg = (
         "it is none of the reductions that columns know: sums, least, greatest and such"
     )
@@ -272,7 +290,7 @@ def _operator(plain: Plain, expr: pl.Expr, state: pl.Expr, value: pl.Expr) -> Op
 
 def _template(
     function: Callable[[Any, Any], Any], kind: Kind, state: pl.Expr, value: pl.Expr
-) -> pl.Expr | None:
+) -> tuple[pl.Expr, list[Guard]] | None:
     t = Translation(is_inlining=True)
     try:
         made = Lowering(t, _ignore).call(
@@ -280,7 +298,7 @@ def _template(
         )
     except Refusal:
         return None
-    return made.expr if isinstance(made, Scalar) else None
+    return (made.expr, t.guards) if isinstance(made, Scalar) else None
 
 
 def _ignore(_dependency: Dependency) -> None:
