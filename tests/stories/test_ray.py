@@ -61,6 +61,9 @@ def test_tasks_run_on_the_nodes_of_the_cluster(sc: SparkContext) -> None:
         seen.add(1)
         return names.value[number % 2], ray.get_runtime_context().get_node_id()
 
+    until_s = time.monotonic() + 30
+    while sc._driver.ready_count < 4 and time.monotonic() < until_s:
+        time.sleep(0.01)
     found = sc.parallelize(range(100), 8).map(describe).collect()
 
     assert sc.defaultParallelism == 4
@@ -254,3 +257,65 @@ def test_a_copied_partition_outlives_its_node(cluster: Any, sc: SparkContext) ->
 
     assert kept.mapValues(len).map(lambda pair: pair[1]).sum() == 40_000
     assert mapped.value == 40_000
+
+
+def test_executors_come_and_go_with_the_scheduling_delay(
+    cluster: Any, tmp_path: Path
+) -> None:
+    """Fewer while batches are light, more when they take as long as the interval."""
+    del cluster
+    prefix = "spark.streaming.dynamicAllocation"
+    conf = SparkConf().setMaster("ray").setAppName("scaling")
+    conf.set(f"{prefix}.enabled", "true").set(f"{prefix}.scalingInterval", "1s")
+    conf.set(f"{prefix}.minExecutors", "1").set(f"{prefix}.maxExecutors", "3")
+    heavy, done = tmp_path / "heavy", Event()
+    counts: list[int] = []
+
+    def work(number: int) -> int:
+        if heavy.exists():
+            time.sleep(0.2)
+        return number
+
+    with SparkContext(conf=conf) as sc:
+        ssc = StreamingContext(sc, 0.4)
+
+        def take(rdd: RDD[int]) -> None:
+            assert rdd.map(work).sum() == 6
+            counts.append(sc._driver.ready_count)
+            if counts[-1] == 1:
+                heavy.touch()
+            if heavy.exists() and counts[-1] > 1:
+                done.set()
+
+        batches = [sc.parallelize(range(4), 4) for _ in range(200)]
+        ssc.queueStream(batches).foreachRDD(take)
+        ssc.start()
+        assert done.wait(60), counts
+        ssc.stop(stopSparkContext=False, stopGraceFully=False)
+
+    assert 1 in counts
+
+
+def test_a_task_on_a_slow_node_gets_a_second_attempt(
+    cluster: Any, tmp_path: Path
+) -> None:
+    """On another actor, whose answer counts."""
+    del cluster
+    conf = SparkConf().setMaster("ray").setAppName("slow")
+    conf.set("spark.speculation", "true")
+    slow = tmp_path / "slow"
+    seen: Any = None
+
+    def stop_once(number: int) -> int:
+        seen.add(1)
+        if number == 3 and not slow.exists():
+            slow.write_text(str(os.getpid()))
+            time.sleep(30)  # As a node would be that has too much to do.
+        return number
+
+    with SparkContext(conf=conf) as sc:
+        seen = sc.accumulator(0)
+        begun_s = time.monotonic()
+        assert sc.parallelize(range(8), 8).map(stop_once).collect() == list(range(8))
+        assert time.monotonic() - begun_s < 25
+        assert seen.value == 8

@@ -204,6 +204,21 @@ def test_tasks_that_are_not_known_to_be_short_go_one_by_one() -> None:
     assert queue.given == [1, 3]
 
 
+def test_a_task_that_goes_alone_waits_for_an_executor_of_its_own() -> None:
+    """However short it is; and none is handed over behind it."""
+    queue = Hands(1)
+    queue.depth = 32
+    with queue.together():
+        queue.submit(order("short", expected_s=0.001), ignore)
+        alone = replace(order("alone", expected_s=0.001), goes_alone=True)
+        queue.submit(alone, ignore)
+        queue.submit(order("after it", expected_s=0.001), ignore)
+    assert queue.begun == ["short"]
+    (hand,) = queue.hands
+    queue.end(hand, hand.tickets[0], Done(b""))
+    assert queue.begun == ["short", "alone"]
+
+
 def test_what_was_handed_over_together_ends_one_by_one() -> None:
     """Each as it did; the others aren't concerned."""
     queue, heard = Hands(1), list[Ending]()

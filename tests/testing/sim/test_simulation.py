@@ -116,7 +116,7 @@ def loses_a_version(patch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("plant", "found"),
     [
-        (without_sync, "lost"),
+        (without_sync, "can't be started any more"),
         (forgets_a_block, "lost"),
         (runs_less_again, "never"),
         (loses_a_version, "a plain fold gives"),

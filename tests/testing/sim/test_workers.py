@@ -25,8 +25,8 @@ from millstream.testing.sim.workers import (
 
 pytestmark = pytest.mark.slow
 
-SEEDS = 150
-STREAMS = 100
+SEEDS = 80
+STREAMS = 50
 FAILURES_MAX = 3
 RARE = {
     "task broken",

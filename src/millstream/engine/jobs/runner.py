@@ -616,6 +616,7 @@ class _StageRun:
                 shipping.nearest(reads),
                 self._executor_of_other(index, attempt),
                 driver.expected_s(self._key),
+                goes_alone=self._speculation is not None,
             )
         except MissingShuffleError as missing:
             self.job.report(_Missed(index, attempt, missing.node))

@@ -73,6 +73,8 @@ class TaskOrder:
     """The executor that shan't run it, if there is any other."""
     expected_s: float | None = None
     """How long it will take, if that is known."""
+    goes_alone: bool = False
+    """Whether it is never handed over behind another one: it matters when it begins."""
 
 
 @dataclass(frozen=True, slots=True)

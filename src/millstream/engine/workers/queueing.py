@@ -69,6 +69,7 @@ ExecutorT = TypeVar("ExecutorT", bound=Executor)
 
 _AHEAD_S = 0.02
 """For so long an executor is to be busy with what it was handed, where tasks are short."""
+_LATE_S = 0.1
 _STAGES_MAX = 200
 _LOOK_AHEAD = 64
 """So many of the tasks that wait are looked through for one that fits an executor."""
@@ -225,8 +226,10 @@ class TaskQueue(ABC, Generic[ExecutorT]):
         return None
 
     def _expected_s(self, ticket: Ticket) -> float:
-        if ticket.order.timeout_s is not None:
-            return _AHEAD_S  # It must be known when it begins.
+        if ticket.order.timeout_s is not None or ticket.order.goes_alone:
+            return _AHEAD_S
+        if ticket.begun_s and monotonic_s() - ticket.begun_s > _LATE_S:
+            return _AHEAD_S  # Who knows how long it takes yet.
         took_s = self._took.get(ticket.order.stage.id, ticket.order.expected_s)
         return _AHEAD_S if took_s is None else took_s
 
