@@ -60,6 +60,8 @@ _START = "from millstream.engine.workers.worker_main import main; main()"
 class WorkerProcesses(TaskQueue["_Worker"]):
     """Runs tasks on `count` processes. Thread-safe."""
 
+    depth = 8  # A worker needn't wait for the driver between short tasks.
+
     def __init__(self, count: int, disk: Path) -> None:
         """Keep large payloads below `disk` where there is no room in shared memory.
 
@@ -168,10 +170,10 @@ class WorkerProcesses(TaskQueue["_Worker"]):
         return executor.is_ready
 
     def _begin(self, executor: "_Worker", tickets: Sequence[Ticket]) -> None:
-        (ticket,) = tickets
         assert self._files is not None, "it is made before the first worker"
         with suppress(BrokenPipeError):  # It has ended, of which its reader hears.
-            executor.run(ticket.order, self._files)
+            for ticket in tickets:
+                executor.run(ticket.order, self._files)
 
     def _end(self, executor: "_Worker") -> None:
         executor.kill()
@@ -227,7 +229,11 @@ class WorkerProcesses(TaskQueue["_Worker"]):
         _log.warning("worker ended worker=%d code=%d", worker.number, code)
         assert self._files is not None, "made before the first worker"
         self._files.remove_of(worker.process.pid, but=list(self._known))
+        innocent = list(worker.tickets[1:])
         self._settle_own(worker, worker.lost(code))
+        for ticket in innocent:  # They waited behind the one that it ran.
+            reason = "its worker process ended before it began"
+            self._settle(worker, ticket, Lost(reason, is_own_doing=False))
         reason = f"worker processes don't start: exit code {code}\n{worker.last_words}"
         for ticket in waiting:
             ticket.on_ending(Broken(reason))

@@ -22,21 +22,33 @@ BODIES_MAX = 64
 
 
 class _Messages:
-    """What the driver says, read on a thread of its own: it hears at once of the end."""
+    """What the driver says, read on a thread of its own: it hears at once of the end.
+
+    Answers to what a task asks go before the tasks that wait.
+    """
 
     def __init__(self, channel: DriverChannel) -> None:
         self._channel = channel
         self._messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
         threading.Thread(target=self._listen, name="driver", daemon=True).start()
 
     def next(self) -> Any:
-        """Return the next message; waits for it."""
+        """Return the next message that is no answer; waits for it."""
         return self._messages.get()
+
+    def answer(self) -> Any:
+        """Return the next answer; waits for it."""
+        return self._answers.get()
 
     def _listen(self) -> None:
         try:
             for message in self._channel.messages():
-                self._messages.put(message)
+                match message:
+                    case ("answer", answer):
+                        self._answers.put(answer)
+                    case _:
+                        self._messages.put(message)
         finally:
             # The driver has closed its end, or died: whatever runs here runs for nobody.
             os._exit(0)
@@ -69,15 +81,11 @@ def main() -> None:
                 raise AssertionError(msg)
 
 
-def _ask(channel: DriverChannel, messages: _Messages, topic: str, question: Any) -> Any:
+def _ask(
+    channel: DriverChannel, messages: _Messages, topic: str, question: Any
+) -> Any:
     channel.send("ask", topic, question)
-    # Nothing else is sent to a worker while it runs a task.
-    match messages.next():
-        case ("answer", answer):
-            return answer
-        case other:
-            msg = f"the driver went away, or answered {other!r}"
-            raise ConnectionError(msg)
+    return messages.answer()
 
 
 class _Inside:
