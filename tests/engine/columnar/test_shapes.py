@@ -14,6 +14,7 @@ from millstream.engine.columnar.shapes import (
     Plain,
     TupleOf,
     infer_shape,
+    range_to_frame,
     to_frame,
     to_rows,
 )
@@ -140,3 +141,28 @@ def test_lists_of_tuples_have_a_column_an_item() -> None:
     assert frame is not None
     assert frame.width == 2
     assert to_rows(frame, shape) == rows
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        range(5),
+        range(7, -8, -3),
+        range(0),
+        range(3, 4),
+        range(2**63 - 3, 2**63),
+        range(2**63 - 3, 2**63 + 1),
+        range(-(2**63), -(2**63) + 2),
+        range(0, 2**64, 2**62),
+    ],
+    ids=str,
+)
+def test_a_range_is_a_column_of_its_numbers(numbers: range) -> None:
+    """Or none, where one of them is too large."""
+    expected = to_frame(list(numbers), Plain(Kind.INT))
+    made = range_to_frame(numbers)
+    if expected is None:
+        assert made is None
+    else:
+        assert made.equals(expected)
+        assert made.schema == expected.schema

@@ -35,6 +35,7 @@ from millstream.engine.columnar.shapes import (
     Plain,
     Shape,
     infer_shape,
+    range_to_frame,
     to_frame,
 )
 from millstream.engine.columnar.stages import (
@@ -222,9 +223,7 @@ class Pipeline:
 
     def _columns_of_rows(self, run: Run, block: FrozenRows) -> Columns | str:
         rows = block.thaw()
-        if isinstance(rows, range):
-            rows = list(rows)
-        few = rows[:_SAMPLE_ROWS]
+        few = list(rows[:_SAMPLE_ROWS])
         guess = infer_shape(few)
         if guess is None:
             return "the records have no one plain type"
@@ -233,10 +232,14 @@ class Pipeline:
             plan = self.plan_of(run, Columns(sample, guess))
             if not plan.lowered_count:
                 return plan.refusal
-        shape = guess if len(few) == len(rows) else infer_shape(rows)
-        if shape is None:
-            return "the records have no one plain type"
-        frame = to_frame(rows, shape)
+        shape = guess
+        if isinstance(rows, range):
+            frame = range_to_frame(rows)
+        else:
+            known = guess if len(few) == len(rows) else infer_shape(rows)
+            if known is None:
+                return "the records have no one plain type"
+            shape, frame = known, to_frame(rows, known)
         if frame is None:
             return "an int of more than 64 bits, or a text that isn't Unicode"
         return Columns(frame, shape)

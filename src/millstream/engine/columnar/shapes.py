@@ -88,6 +88,7 @@ TEXT = Plain(Kind.STR)
 _KINDS: dict[type[Any], Kind] = {kind.value: kind for kind in Kind}
 _DEPTH_MAX = 6
 FIELDS_MAX = 60
+_INT_MAX = 1 << 63
 
 
 def kind_of(value: Any) -> Kind | None:
@@ -258,6 +259,17 @@ def to_frame(rows: Sequence[Any], shape: Shape) -> Any:
     if not made:
         return blank_frame(len(rows))
     return pl.DataFrame(made)
+
+
+def range_to_frame(numbers: range) -> Any:
+    """Return what `to_frame` makes of the ints of a range, without making objects."""
+    import polars as pl  # noqa: PLC0415  Heavy; only where there are columns.
+
+    ends = (numbers.start, numbers.stop, numbers.step)
+    if any(abs(each) >= _INT_MAX for each in ends):
+        return to_frame(list(numbers), Plain(Kind.INT))
+    made = pl.int_range(*ends, dtype=pl.Int64, eager=True)
+    return pl.DataFrame([made.alias("c0")])
 
 
 def blank_frame(height: int) -> Any:

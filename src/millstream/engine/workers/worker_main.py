@@ -81,9 +81,7 @@ def main() -> None:
                 raise AssertionError(msg)
 
 
-def _ask(
-    channel: DriverChannel, messages: _Messages, topic: str, question: Any
-) -> Any:
+def _ask(channel: DriverChannel, messages: _Messages, topic: str, question: Any) -> Any:
     channel.send("ask", topic, question)
     return messages.answer()
 
