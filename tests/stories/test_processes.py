@@ -7,8 +7,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 
 import pytest
 from tests.stories.programs import PROGRAMS
@@ -401,3 +402,22 @@ def test_rows_that_take_long_go_to_processes_by_themselves(
 
     assert "in worker processes" in told_slow
     assert "in worker processes" not in told_quick
+
+
+def test_jobs_of_many_threads_get_their_own_results(sc: SparkContext) -> None:
+    """Short tasks are handed over several at a time, by several threads."""
+    wrong: list[tuple[int, list[int]]] = []
+
+    def run(first: int) -> None:
+        numbers = sc.parallelize(range(first, first + 12), 12)
+        for step in range(40):
+            found = numbers.map(partial(pow, step)).collect()
+            if found != [step**n for n in range(first, first + 12)]:
+                wrong.append((step, found))
+
+    threads = [Thread(target=run, args=(20 * n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong

@@ -6,6 +6,7 @@ One that ends, whatever the reason, is replaced, and the task that it ran is tol
 lost.
 """
 
+import itertools
 import logging
 import mmap
 import os  # noqa: TID251  The working directory.
@@ -173,7 +174,7 @@ class WorkerProcesses(TaskQueue["_Worker"]):
         assert self._files is not None, "it is made before the first worker"
         with suppress(BrokenPipeError):  # It has ended, of which its reader hears.
             for ticket in tickets:
-                executor.run(ticket.order, self._files)
+                executor.run(ticket, self._files)
 
     def _end(self, executor: "_Worker") -> None:
         executor.kill()
@@ -183,11 +184,8 @@ class WorkerProcesses(TaskQueue["_Worker"]):
         if is_here and executor.is_bloated(self.memory_max_bytes):
             self._replace(executor)
 
-    def _settle_own(self, worker: "_Worker", ending: Ending) -> None:
-        if worker.tickets:
-            self._settle(worker, worker.tickets[0], ending)
-        else:
-            self._dispatch()
+    def _settle_own(self, worker: "_Worker", number: int, ending: Ending) -> None:
+        self._settle(worker, worker.taken.pop(number), ending)
 
     def _on_message(self, worker: "_Worker", message: Any) -> None:
         match message:
@@ -196,13 +194,13 @@ class WorkerProcesses(TaskQueue["_Worker"]):
                     self._early_deaths = 0
                     worker.is_ready = True
                 self._dispatch()
-            case ("done", payload, files):
+            case ("done", number, payload, files):
                 held = [self._held(each, worker.number) for each in files]
-                self._settle_own(worker, Done(take(payload), held))
-            case ("missed", places):
-                self._settle_own(worker, Missed(places))
-            case ("broken", reason):
-                self._settle_own(worker, Broken(reason))
+                self._settle_own(worker, number, Done(take(payload), held))
+            case ("missed", number, places):
+                self._settle_own(worker, number, Missed(places))
+            case ("broken", number, reason):
+                self._settle_own(worker, number, Broken(reason))
             case ("printed", line):
                 print(f"[worker {worker.number}] {line}", flush=True)  # noqa: T201
             case ("ask", topic, question):
@@ -229,11 +227,13 @@ class WorkerProcesses(TaskQueue["_Worker"]):
         _log.warning("worker ended worker=%d code=%d", worker.number, code)
         assert self._files is not None, "made before the first worker"
         self._files.remove_of(worker.process.pid, but=list(self._known))
-        innocent = list(worker.tickets[1:])
-        self._settle_own(worker, worker.lost(code))
-        for ticket in innocent:  # They waited behind the one that it ran.
+        lost = worker.lost(code)
+        # In the order in which it was told of them: it ran the first, others waited.
+        for ticket in dict.fromkeys((*worker.taken.values(), *worker.tickets)):
+            self._settle(worker, ticket, lost)
             reason = "its worker process ended before it began"
-            self._settle(worker, ticket, Lost(reason, is_own_doing=False))
+            lost = Lost(reason, is_own_doing=False)
+        self._dispatch()
         reason = f"worker processes don't start: exit code {code}\n{worker.last_words}"
         for ticket in waiting:
             ticket.on_ending(Broken(reason))
@@ -253,6 +253,10 @@ class _Worker:
         self.is_ready = False
         self.tickets: list[Ticket] = []
         self.freed_s = 0.0
+        self.taken: dict[int, Ticket] = {}
+        """The tasks that it was told to run, by number, in that order."""
+        self._numbers = itertools.count()
+        self._handing = threading.Lock()
         self._on_message = on_message
         self._on_end = on_end
         self._sending = threading.Lock()
@@ -291,18 +295,24 @@ class _Worker:
         except (BrokenPipeError, ValueError, OSError) as error:
             raise BrokenPipeError from error
 
-    def run(self, order: TaskOrder, files: PayloadFiles) -> None:
+    def run(self, ticket: Ticket, files: PayloadFiles) -> None:
         """Hand over a task, and its stage's body if that isn't known there."""
+        order = ticket.order
         body = order.stage
         payload = files.put(order.given)
         reads = [_file_of(each) for each in order.reads]
         try:
-            if body.id not in self._known:
-                self._known[body.id] = None
-                if len(self._known) > BODIES_MAX:
-                    self._known.popitem(last=False)
-                self.send("stage", body.id, body.pickled, list(sys.path), os.getcwd())  # noqa: PTH109
-            self.send("task", body.id, payload, reads)
+            # Several threads hand over: a body goes before its tasks.
+            with self._handing:
+                number = next(self._numbers)
+                self.taken[number] = ticket
+                if body.id not in self._known:
+                    self._known[body.id] = None
+                    if len(self._known) > BODIES_MAX:
+                        self._known.popitem(last=False)
+                    here = os.getcwd()  # noqa: PTH109
+                    self.send("stage", body.id, body.pickled, list(sys.path), here)
+                self.send("task", number, body.id, payload, reads)
         except BrokenPipeError:
             if isinstance(payload, Filed):
                 drop(payload)

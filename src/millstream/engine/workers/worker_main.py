@@ -74,8 +74,9 @@ def main() -> None:
                 bodies[stage_id] = _loaded(pickled)
                 if len(bodies) > BODIES_MAX:
                     bodies.popitem(last=False)
-            case ("task", stage_id, given, reads):
-                _run(channel, _Inside(files, live, reads), bodies[stage_id], given)
+            case ("task", number, stage_id, given, reads):
+                inside = _Inside(files, live, reads)
+                _run(channel, number, inside, bodies[stage_id], given)
             case other:
                 msg = f"the driver said {other!r:.100}"
                 raise AssertionError(msg)
@@ -112,15 +113,17 @@ class _Inside:
             raise BlockLostError(place) from error
 
 
-def _run(channel: DriverChannel, inside: _Inside, body: Body, given: Any) -> None:
+def _run(
+    channel: DriverChannel, number: int, inside: _Inside, body: Body, given: Any
+) -> None:
     try:
         made = inside.files.put(body(take(given), inside))
     except BlockLostError as lost:
-        channel.send("missed", (lost.place,))
+        channel.send("missed", number, (lost.place,))
     except BaseException:
-        channel.send("broken", traceback.format_exc())
+        channel.send("broken", number, traceback.format_exc())
     else:
-        channel.send("done", made, inside.held)
+        channel.send("done", number, made, inside.held)
 
 
 def _loaded(pickled: bytes) -> Body:
