@@ -172,6 +172,7 @@ def silent() -> Iterator[str]:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
+@pytest.mark.slow
 def test_no_server_is_told_at_once(program: Path) -> None:
     """With the address, and what a right one looks like."""
     pytest.importorskip("ray")

@@ -234,6 +234,7 @@ def test_a_task_that_hangs_is_ended_after_its_time() -> None:
         assert sc.parallelize([0, 0], 2).map(hanging).collect() == [0, 0]
 
 
+@pytest.mark.slow
 def test_a_worker_that_leaks_is_replaced() -> None:
     """After its task; the one that takes its place starts small."""
     conf = SparkConf().setMaster("local[1]").setAppName("leaking")
@@ -253,6 +254,7 @@ def test_a_worker_that_leaks_is_replaced() -> None:
     assert len(set(pids)) == 3
 
 
+@pytest.mark.slow
 def test_a_stream_whose_workers_are_killed_loses_and_doubles_nothing() -> None:
     """Every batch comes out once, in its order, whoever dies meanwhile."""
     conf = SparkConf().setMaster("local[2]").setAppName("killed")

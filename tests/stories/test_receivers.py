@@ -131,6 +131,7 @@ def test_a_logged_block_outlives_its_eviction(tmp_path: Path) -> None:
         assert [row[0] for row in h.output("out").records[0]] == ["0", "1", "2", "3"]
 
 
+@pytest.mark.slow
 def test_data_logs_are_cleaned_once_nobody_needs_them(tmp_path: Path) -> None:
     """Segments older than what any kept checkpoint needs go; the ledger's too."""
     conf = {
@@ -289,6 +290,7 @@ def test_a_ledger_that_ends_before_its_checkpoint_is_refused(tmp_path: Path) -> 
             h.run(1)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_older_than_what_the_ledger_remembers_is_refused(
     tmp_path: Path,
 ) -> None:

@@ -51,6 +51,7 @@ def counting(h: StreamHarness) -> None:
 
 
 @pytest.mark.parametrize("crashes_after", range(1, 8))
+@pytest.mark.slow
 def test_a_restart_after_any_batch_changes_no_result(
     crashes_after: int, tmp_path: Path
 ) -> None:
@@ -170,6 +171,7 @@ def test_the_state_is_in_the_checkpoint_before_the_batch_counts_as_done(
 
 
 @pytest.mark.parametrize("damage", ["cut", "missing"])
+@pytest.mark.slow
 def test_a_checkpoint_whose_state_is_damaged_gives_way_to_an_older_one(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
 ) -> None:

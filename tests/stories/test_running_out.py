@@ -38,6 +38,7 @@ def take_too_much(_record: str) -> int:
 
 
 @pytest.mark.parametrize("mode", ["off", "always"])
+@pytest.mark.slow
 def test_a_memory_error_is_told_with_the_size_of_the_input(mode: str) -> None:
     """And with the user's line, and what to do; in a worker process, and in none."""
     with context(mode) as sc:
@@ -92,6 +93,7 @@ def test_a_worker_that_the_system_kills_for_memory_is_told(
     assert "its input: about 3,000 records" in error
 
 
+@pytest.mark.slow
 def test_a_worker_that_ends_or_crashes_is_told_with_its_input() -> None:
     """The size may be the reason there, too."""
     with context("always") as sc:

@@ -155,6 +155,7 @@ def test_an_error_in_a_function_of_the_program_names_its_line(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 @pytest.mark.parametrize("is_killed", [False, True], ids=["ends", "is killed"])
+@pytest.mark.slow
 def test_a_program_that_never_stops_its_context_leaves_no_files(
     is_killed: bool, tmp_path: Path
 ) -> None:

@@ -215,6 +215,7 @@ def bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
 
 
 @pytest.mark.parametrize("seed", range(3))
+@pytest.mark.slow
 def test_each_block_is_noted_once_though_calls_are_lost(
     bench: Callable[..., Bench], seed: int
 ) -> None:
@@ -308,6 +309,7 @@ def test_a_host_that_dies_has_stopped_with_an_error(
     assert told in made.owner.told[1][2]
 
 
+@pytest.mark.slow
 def test_a_host_that_was_thought_dead_learns_that_it_is_old(
     bench: Callable[..., Bench],
 ) -> None:
