@@ -17,6 +17,8 @@ if sys.platform == "win32":
 def context(mode: str) -> SparkContext:
     """Return a context with two slots, in worker processes or in none."""
     conf = SparkConf().setMaster("local[2]").setAppName("running out")
+    # By rows, whatever the tests are run with: errors tell which way it was.
+    conf.set("spark.millstream.columnar", "off")
     return SparkContext(conf=conf.set("spark.millstream.processes", mode))
 
 
