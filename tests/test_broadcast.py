@@ -113,6 +113,7 @@ def test_a_later_context_does_not_answer_for_an_earlier_one() -> None:
     assert old.value == "old", "the driver's own object is still at hand"
 
 
+@pytest.mark.slow
 def test_one_that_nobody_holds_is_forgotten(sc: SparkContext) -> None:
     """Broadcasting anew in every batch costs no memory; an RDD's function holds its own."""
     shared = sc.broadcast(["kept"])

@@ -187,6 +187,7 @@ def test_no_server_is_told_at_once(program: Path) -> None:
     assert SECRET not in done.output
 
 
+@pytest.mark.slow
 def test_a_silent_server_isnt_waited_for_for_ever(
     silent: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -203,6 +203,7 @@ def test_a_local_checkpoint_cuts_the_lineage_too(sc: SparkContext) -> None:
     assert rdd._node.parents() == ()
 
 
+@pytest.mark.slow
 def test_lineages_thousands_deep_run(sc: SparkContext) -> None:
     """Depth is no limit: maps, partition functions, unions, shuffles."""
     rdd: RDD[Any] = sc.parallelize([1, 2], 2)

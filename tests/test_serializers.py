@@ -37,6 +37,7 @@ _PLAIN = st.recursive(
         ]
     ),
 )
+@pytest.mark.slow
 def test_what_is_dumped_is_loaded(value: Any, serializer: Serializer) -> None:
     """Every serializer gives the value back."""
     assert serializer.loads(serializer.dumps(value)) == value

@@ -133,6 +133,7 @@ def offenders(pattern: str) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_every_module_opens_with_a_sentence() -> None:
     """The first line of a module says its concept and ends with a full stop."""
     poor = []
@@ -181,6 +182,7 @@ def generator() -> ModuleType:
     return module
 
 
+@pytest.mark.slow
 def test_pages_made_from_the_code_are_up_to_date() -> None:
     """ARCHITECTURE's tree, the list of modules and the list of settings equal the code."""
     assert generator().stale() == [], "run `make docs`"

@@ -162,6 +162,7 @@ def test_every_container_has_resources_and_is_looked_after(pods: list[Any]) -> N
             assert each[probe]["failureThreshold"] > 1
 
 
+@pytest.mark.slow
 def test_probes_ask_what_ray_answers(pods: list[Any]) -> None:
     """The installed one, by its own list of what needs no token."""
     http_server = pytest.importorskip("ray.dashboard.http_server_agent")

@@ -156,6 +156,7 @@ def test_a_checkpoint_is_written_where_the_tasks_are(
     assert os.getpid() not in {pid for _, pid in first + rdd.collect()}
 
 
+@pytest.mark.slow
 def test_the_outputs_of_a_stream_are_written_there_too(
     sc: SparkContext, tmp_path: Path
 ) -> None:

@@ -141,6 +141,7 @@ def test_taking_a_few_leaves_the_state_in_columns(checkpoint: str) -> None:
 
 
 @pytest.mark.parametrize("initial", [None, [("a", 100), ("z", 1)]])
+@pytest.mark.slow
 def test_state_in_columns_outlives_a_crash(checkpoint: str, initial: Any) -> None:
     """It is read back as columns, and goes on."""
     seen: list[Any] = []
@@ -175,6 +176,7 @@ pairs = st.lists(
 
 @given(st.lists(pairs, min_size=1, max_size=4))
 @settings(max_examples=15)
+@pytest.mark.slow
 def test_any_batches_give_what_rows_give(batches: list[list[Any]]) -> None:
     """Windows, state and both joined, on data that overflows at times."""
     seen = []

@@ -73,6 +73,7 @@ def test_map_outputs_outlive_the_worker_that_made_them(sc: SparkContext) -> None
     assert mapped.value == 40_000
 
 
+@pytest.mark.slow
 def test_a_lost_file_is_made_again(sc: SparkContext) -> None:
     """By the map task that made it, in a stage of its own; the job doesn't fail."""
     counted = pairs(sc)
@@ -96,6 +97,7 @@ def test_a_lost_file_is_made_again_for_a_reader_here(sc: SparkContext) -> None:
 
 
 @pytest.mark.parametrize("is_by_columns", [False, True])
+@pytest.mark.slow
 def test_a_kept_partition_is_read_where_it_is(
     sc: SparkContext, is_by_columns: bool
 ) -> None:
@@ -141,6 +143,7 @@ def test_over_the_budget_blocks_go_to_the_disk(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("columnar", ["on", "off"])
+@pytest.mark.slow
 def test_state_stays_with_the_workers(tmp_path: Path, columnar: str) -> None:
     """It is computed there, read there, and made anew where a file of it is lost."""
     first = [(f"k{n}", n) for n in range(20_000)]

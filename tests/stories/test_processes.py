@@ -27,6 +27,7 @@ def sc() -> Iterator[SparkContext]:
         yield context
 
 
+@pytest.mark.slow
 def test_functions_run_in_other_processes(sc: SparkContext) -> None:
     """With what they close over, by broadcast too; and accumulators add up here."""
     names = sc.broadcast({0: "even", 1: "odd"})
@@ -47,6 +48,7 @@ def test_functions_run_in_other_processes(sc: SparkContext) -> None:
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=range(len(PROGRAMS)))
+@pytest.mark.slow
 def test_a_program_gives_the_same_wherever_it_runs(
     program: Callable[[SparkContext], object],
 ) -> None:
@@ -178,6 +180,7 @@ def test_a_worker_that_is_killed_costs_nothing_but_time(
     assert seen.value == 10
 
 
+@pytest.mark.slow
 def test_a_task_that_kills_every_worker_fails_in_the_end(sc: SparkContext) -> None:
     """Rather than to be tried for ever."""
 
@@ -216,6 +219,7 @@ def test_a_job_that_is_cancelled_ends_its_workers(sc: SparkContext) -> None:
     assert sc.parallelize([1, 2], 2).map(lambda n: n).count() == 2
 
 
+@pytest.mark.slow
 def test_a_task_that_hangs_is_ended_after_its_time() -> None:
     """With its worker; the error names the setting, and the next job runs."""
     conf = SparkConf().setMaster("local[2]").setAppName("hanging")
@@ -301,6 +305,7 @@ with SparkContext(conf=conf) as sc:
 """
 
 
+@pytest.mark.slow
 def test_a_script_needs_no_main_guard(tmp_path: Path) -> None:
     """It isn't run again in a worker, and its own functions and classes go there."""
     script = tmp_path / "script.py"
@@ -324,6 +329,7 @@ print(os.getpid(), sum(big.collect()), *sc._driver.elsewhere().pids)
 """
 
 
+@pytest.mark.slow
 def test_nothing_is_left_behind_by_a_program_that_just_ends(tmp_path: Path) -> None:
     """Neither processes nor files, though its context was never stopped."""
     script = tmp_path / "script.py"
@@ -356,6 +362,7 @@ SparkContext(conf=conf).parallelize([1], 1).map(endless).collect()
 """
 
 
+@pytest.mark.slow
 def test_workers_end_with_a_driver_that_is_killed(tmp_path: Path) -> None:
     """In the middle of a task, too."""
     script = tmp_path / "script.py"
@@ -385,6 +392,7 @@ def _is_alive(pid: int) -> bool:
 
 
 @pytest.mark.usefixtures("threads")
+@pytest.mark.slow
 def test_rows_that_take_long_go_to_processes_by_themselves(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -406,6 +414,7 @@ def test_rows_that_take_long_go_to_processes_by_themselves(
     assert "in worker processes" not in told_quick
 
 
+@pytest.mark.slow
 def test_jobs_of_many_threads_get_their_own_results(sc: SparkContext) -> None:
     """Short tasks are handed over several at a time, by several threads."""
     wrong: list[tuple[int, list[int]]] = []

@@ -202,6 +202,7 @@ def make(directory: str) -> StreamingContext:
     return ssc
 
 
+@pytest.mark.slow
 def test_the_conf_and_the_context_come_from_the_checkpoint(tmp_path: Path) -> None:
     """Without an active SparkContext one is made, as it was; setup isn't called."""
     checkpoint = str(tmp_path / "c")

@@ -391,6 +391,7 @@ def test_a_batch_whose_output_fails_counts_once(checkpoint: str) -> None:
         assert dict(h.ssc.state("s").items()) == {"a": 4, "b": 4}
 
 
+@pytest.mark.slow
 def test_outputs_that_run_at_once_map_each_record_once(checkpoint: str) -> None:
     """Nothing is cached, so each of them maps the batch anew: all see the same state."""
     conf = {"spark.millstream.memory": "1b", "spark.streaming.concurrentJobs": "4"}

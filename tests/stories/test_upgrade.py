@@ -58,6 +58,7 @@ def files_of(directory: Path) -> dict[str, bytes | None]:
 # What "apply" keeps.
 
 
+@pytest.mark.slow
 def test_changed_code_keeps_state_and_the_grid(checkpoint: str) -> None:
     """Steps come, functions change, an output goes: the state goes on, on the old grid."""
 
@@ -132,6 +133,7 @@ def test_a_source_keeps_its_position(checkpoint: str, tmp_path: Path) -> None:
         assert h.output("lines").records == [["one"], ["two"], ["TWO"], ["LATE"]]
 
 
+@pytest.mark.slow
 def test_a_state_that_is_new_begins_with_the_batch_that_runs_again(
     checkpoint: str,
 ) -> None:
@@ -167,6 +169,7 @@ def test_a_state_that_is_new_begins_with_the_batch_that_runs_again(
 
 @pytest.mark.parametrize("partitions", [1, 2, 7])
 @pytest.mark.parametrize("keys", ["text", "pickled"])
+@pytest.mark.slow
 def test_state_moves_to_its_partitions(
     checkpoint: str, partitions: int, keys: str
 ) -> None:
@@ -324,6 +327,7 @@ def test_state_is_dropped_only_when_that_is_allowed(checkpoint: str) -> None:
         assert last(h, "state") == [("a", 1), ("c", 1)]
 
 
+@pytest.mark.slow
 def test_a_name_once_dropped_may_stay_in_allow_drop(checkpoint: str) -> None:
     """The very same program restarts, with "apply", again and again; misspelt names don't."""
     with StreamHarness(checkpoint=checkpoint, setup=words_only) as h:

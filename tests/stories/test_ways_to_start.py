@@ -68,6 +68,7 @@ def lines_of(made: "subprocess.CompletedProcess[str]") -> list[str]:
     return made.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_a_plain_script(tmp_path: Path) -> None:
     """Without a guard of its main part."""
     (tmp_path / "program.py").write_text(PROGRAM, "utf-8")
@@ -75,16 +76,19 @@ def test_a_plain_script(tmp_path: Path) -> None:
     assert lines_of(start(str(tmp_path / "program.py"))) == [EXPECTED]
 
 
+@pytest.mark.slow
 def test_a_program_on_the_command_line() -> None:
     """`python -c`: there is no file at all."""
     assert lines_of(start("-c", PROGRAM)) == [EXPECTED]
 
 
+@pytest.mark.slow
 def test_a_program_on_standard_input() -> None:
     """`python - < program.py`: workers leave standard input alone."""
     assert lines_of(start("-", given=PROGRAM)) == [EXPECTED]
 
 
+@pytest.mark.slow
 def test_a_module_that_is_run(tmp_path: Path) -> None:
     """`python -m package.program`: the name of the module isn't __main__'s."""
     (tmp_path / "package").mkdir()
@@ -98,6 +102,7 @@ def test_a_module_that_is_run(tmp_path: Path) -> None:
     assert lines_of(start("-m", "package.program", folder=tmp_path)) == [EXPECTED]
 
 
+@pytest.mark.slow
 def test_an_application_in_a_zip_file(tmp_path: Path) -> None:
     """Its other modules are imported by the workers from there, too."""
     (tmp_path / "program").mkdir()
@@ -113,6 +118,7 @@ def test_an_application_in_a_zip_file(tmp_path: Path) -> None:
     assert lines_of(start(str(tmp_path / "program.pyz"))) == [EXPECTED]
 
 
+@pytest.mark.slow
 def test_an_interactive_session() -> None:
     """`python -i`, block by block: a later one sees what an earlier one has defined."""
     blocks = textwrap.dedent(PROGRAM).strip().split("\n\n")
@@ -123,6 +129,7 @@ def test_an_interactive_session() -> None:
     assert made.stdout.splitlines() == [EXPECTED], made.stderr
 
 
+@pytest.mark.slow
 def test_millstream_run(tmp_path: Path) -> None:
     """As a script."""
     (tmp_path / "program.py").write_text(PROGRAM, "utf-8")
@@ -132,6 +139,7 @@ def test_millstream_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("way", ["script", "stdin", "-c"])
+@pytest.mark.slow
 def test_an_error_in_a_function_of_the_program_names_its_line(
     way: str, tmp_path: Path
 ) -> None:

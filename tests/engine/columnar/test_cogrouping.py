@@ -76,6 +76,7 @@ def test_no_pairs_at_all_make_no_groups() -> None:
 
 
 @pytest.mark.parametrize("mode", ["on", "verify"])
+@pytest.mark.slow
 def test_a_program_cogroups_by_columns(
     mode: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

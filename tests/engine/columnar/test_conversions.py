@@ -135,6 +135,7 @@ def test_reading_drawn_numbers(texts: list[str]) -> None:
 
 
 @given(st.lists(st.floats(), min_size=1))
+@pytest.mark.slow
 def test_writing_and_reading_drawn_floats(numbers: list[float]) -> None:
     """A float is written as Python does, and read again, to the last bit."""
     check(conversions.to_text, str, numbers, ordinary=True)

@@ -87,6 +87,7 @@ texts = st.lists(st.tuples(st.one_of(rows, rows, rows, odd_rows), ends), min_siz
 @example(b"a,b,c\n1,2,\n", False)
 @example(b"a,b,c,\n", False)
 @example(b",,", False)
+@pytest.mark.slow
 def test_fields_are_what_split_makes(data: bytes, is_open: bool) -> None:
     """Or else nothing is said: the number of fields varies, or may."""
     data = data[:-1] if is_open else data
@@ -159,6 +160,7 @@ def test_numbers_are_read_as_python_reads_them(pairs: list[tuple[str, str]]) -> 
         assert list(map(repr, found)) == [repr((int(a), float(b))) for a, b in pairs]
 
 
+@pytest.mark.slow
 def test_regular_lines_are_read_as_fields() -> None:
     """The many thousands that it is for."""
     steps: list[Step] = [Map(lambda line: line.split(",")), Map(lambda f: (f[0], f[2]))]
@@ -199,6 +201,7 @@ def test_the_same_records_come_out_of_fields_and_of_lines() -> None:
 
 @pytest.mark.parametrize("mode", ["on", "verify"])
 @pytest.mark.parametrize("odd", ["1,2", "1,2,3,4", "1,2,", "a,b,é"])
+@pytest.mark.slow
 def test_an_odd_line_far_inside_changes_nothing(
     tmp_path: Path, odd: str, mode: str
 ) -> None:

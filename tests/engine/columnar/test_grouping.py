@@ -74,6 +74,7 @@ VALUES = {
 @pytest.mark.parametrize("key", KEYS)
 @pytest.mark.parametrize("value", VALUES)
 @given(st.data())
+@pytest.mark.slow
 def test_reduced_as_a_dict_does(key: str, value: str, data: st.DataObject) -> None:
     """Values, types, order of keys and the last bit of floats, over several blocks."""
     merge, values = VALUES[value]

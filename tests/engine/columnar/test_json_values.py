@@ -219,6 +219,7 @@ objects = schemas.flatmap(
 
 
 @given(objects, st.lists(st.sampled_from(OTHER_LINES)), st.booleans())
+@pytest.mark.slow
 def test_drawn_json(drawn: list[Any], others: list[str], is_ascii: bool) -> None:
     """Whatever the lines, all of each is what Python makes of it, or a guard fires."""
     lines = [json.dumps(value, ensure_ascii=is_ascii) for value in drawn]

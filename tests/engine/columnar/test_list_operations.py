@@ -81,6 +81,7 @@ def test_ordinary_sums_fire_no_guard() -> None:
 
 
 @given(st.lists(st.lists(st.integers(-(2**63), 2**63 - 1)), min_size=1).filter(any))
+@pytest.mark.slow
 def test_sums_never_overflow(rows: list[list[int]]) -> None:
     """A sum is exact, or a guard fires."""
     check(lambda t, value: operations.list_sum(t, as_list(value)), sum, rows)

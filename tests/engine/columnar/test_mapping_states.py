@@ -440,6 +440,7 @@ odd_records = st.lists(st.tuples(st.sampled_from("abc"), values), max_size=12)
     st.booleans(),
 )
 @settings(max_examples=150, deadline=None)
+@pytest.mark.slow
 def test_columns_give_what_rows_give(
     function: Callable[..., Any], batches: list[list[Any]], refreshes: bool
 ) -> None:

@@ -168,6 +168,7 @@ patterns = st.lists(st.sampled_from(PARTS) | quantified, max_size=4).map("".join
 
 
 @given(patterns, patterns, st.lists(st.text(LETTERS), min_size=1))
+@pytest.mark.slow
 def test_drawn_patterns(one: str, other: str, texts: list[str]) -> None:
     """Patterns of all kinds of parts, and alternatives of such."""
     pattern = re.compile(f"{one}|{other}" if other else one)

@@ -56,6 +56,7 @@ def test_a_character_is_never_put_together_over_a_line_end() -> None:
 
 
 @pytest.mark.parametrize("has_other_ends", [False, True])
+@pytest.mark.slow
 def test_blocks_that_are_read_in_parts_come_in_order(*, has_other_ends: bool) -> None:
     """Over 10 MB, with oddities far inside."""
     draw = random.Random(1)

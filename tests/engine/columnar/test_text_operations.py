@@ -149,6 +149,7 @@ def test_methods_with_columns(name: str) -> None:
 
 
 @given(st.lists(st.text(), min_size=1), st.text(max_size=3), st.text(max_size=3))
+@pytest.mark.slow
 def test_methods_of_drawn_texts(texts: list[str], one: str, other: str) -> None:
     """It is so whatever the texts."""
     for name, args in [

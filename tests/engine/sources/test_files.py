@@ -65,6 +65,7 @@ def test_splits_share_no_line_and_lose_none(
 
 
 @pytest.mark.parametrize("extension", ["", ".gz", ".bz2", ".zst", ".lz4"])
+@pytest.mark.slow
 def test_text_can_be_had_as_blocks_of_bytes(tmp_path: Path, extension: str) -> None:
     """Of whole lines and about 8 MiB, compressed or not; their lines are the split's."""
     line = b"%07d \xff no text; fifty bytes and more in every line\r\n"

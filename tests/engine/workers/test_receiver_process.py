@@ -73,6 +73,7 @@ def test_polls_are_answered_in_another_process(
     assert host.pid != os.getpid()
 
 
+@pytest.mark.slow
 def test_what_is_printed_comes_out_here(
     hosts: Callable[..., ReceiverProcess], capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -93,6 +94,7 @@ def test_what_is_printed_comes_out_here(
         (b"raise", "RuntimeError: no way"),
     ],
 )
+@pytest.mark.slow
 def test_an_end_is_told_to_all_who_wait(
     hosts: Callable[..., ReceiverProcess], poll: bytes, told: str
 ) -> None:
@@ -109,6 +111,7 @@ def test_an_end_is_told_to_all_who_wait(
 @pytest.mark.parametrize(
     ("number", "told"), [("SIGKILL", "was killed"), ("SIGSEGV", "crashed")]
 )
+@pytest.mark.slow
 def test_a_signal_is_told_by_its_name(
     hosts: Callable[..., ReceiverProcess], number: str, told: str
 ) -> None:
