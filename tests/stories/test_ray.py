@@ -13,8 +13,10 @@ import pytest
 from tests.stories.programs import PROGRAMS
 
 from millstream import RDD, SparkConf, SparkContext, StorageLevel
+from millstream.engine.base import frames
 from millstream.engine.base.errors import JobFailedError
 from millstream.engine.durable.frozen_bytes import Shared
+from millstream.engine.workers.protocol import StageBody, TaskOrder
 from millstream.streaming import StreamingContext
 
 # Read when Ray is imported: without it, loopback becomes the machine's own address.
@@ -257,6 +259,37 @@ def test_a_copied_partition_outlives_its_node(cluster: Any, sc: SparkContext) ->
 
     assert kept.mapValues(len).map(lambda pair: pair[1]).sum() == 40_000
     assert mapped.value == 40_000
+
+
+def test_a_task_can_be_cancelled_while_another_one_ends(
+    sc: SparkContext, tmp_path: Path
+) -> None:
+    """Ray tells of the ending on the thread that must end the other task's actor."""
+    workers: Any = sc._driver._elsewhere
+    began, ending = tmp_path / "began", Event()
+
+    def stop_at_last(number: int) -> int:
+        if number == 0:
+            began.touch()
+            time.sleep(30)
+        return number
+
+    body = frames.dumps_function(lambda given, _: stop_at_last(frames.loads(given)))
+    endless, short = (
+        TaskOrder(StageBody("stage", body), frames.dumps(number), "task", near=number)
+        for number in (0, 1)
+    )
+    ticket = workers.submit(endless, lambda _: pytest.fail("it was cancelled"))
+    until_s = time.monotonic() + 30
+    while not (began.exists() and sc._driver.ready_count == 4):
+        assert time.monotonic() < until_s
+        time.sleep(0.01)
+    with workers._lock:  # As speculation has it that cancels the slower attempt.
+        workers.submit(short, lambda _: ending.set())
+        time.sleep(1)  # Long enough for the ending to be told, if the lock were free.
+        ticket.cancel()
+
+    assert ending.wait(30)
 
 
 def test_executors_come_and_go_with_the_scheduling_delay(

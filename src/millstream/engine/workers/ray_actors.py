@@ -13,11 +13,13 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 from millstream.engine.base import driver_link, frames
 from millstream.engine.base.clock import monotonic_s
 from millstream.engine.base.errors import MissingDependencyError
+from millstream.engine.base.threads import SerialLoop
 from millstream.engine.columnar.blocks import Frozen
 from millstream.engine.durable import frozen_bytes
 from millstream.engine.durable.frozen_bytes import Held
@@ -83,6 +85,12 @@ class RayWorkers(TaskQueue[_Actor]):
         self._heart = threading.Thread(
             target=self._listen_to_hearts, name="millstream-worker-hearts", daemon=True
         )
+        # Ray tells how a call ended on the thread that `ray.kill` waits for: whoever took
+        # a lock of ours there would wait forever for one who holds it and kills.
+        self._endings = SerialLoop(
+            "millstream-worker-endings",
+            lambda error: _log.error("a task's ending was lost", exc_info=error),
+        )
         made = ray.remote(
             num_cpus=1,
             max_restarts=-1,
@@ -99,6 +107,7 @@ class RayWorkers(TaskQueue[_Actor]):
         self._names = itertools.count()
         self._actors: list[_Actor] = []
         self._add(self.count)
+        self._endings.start()
         self._heart.start()
 
     def _add(self, count: int) -> None:
@@ -139,6 +148,7 @@ class RayWorkers(TaskQueue[_Actor]):
             self._waiting.clear()
         for actor in self._actors:
             self._ray.kill(actor.handle)
+        self._endings.stop()
         if self._owns_ray:
             self._ray.shutdown()
 
@@ -316,7 +326,9 @@ class RayWorkers(TaskQueue[_Actor]):
         refs = made if shelves else [made]
         future: Future[Any] = refs[0].future()
         future.add_done_callback(
-            lambda done: self._on_done(actor, tickets, calls, refs[1:], done)
+            lambda done: self._endings.post(
+                partial(self._on_done, actor, tickets, calls, refs[1:], done)
+            )
         )
 
     def _on_done(
