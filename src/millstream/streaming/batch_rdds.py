@@ -1,7 +1,7 @@
 """BatchRdds: the RDDs that streams need of themselves, made of lineage nodes."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,10 +12,13 @@ from millstream.engine.plan.nodes import Source, SourcePartition, Zipped
 from millstream.engine.plan.partitioners import Partitioner
 from millstream.engine.plan.partitions import freeze
 from millstream.engine.streams.map_state import SnapshotPartition
+from millstream.streaming.direct import DirectRDD
 from millstream.streaming.util import batch_datetime
 
 if TYPE_CHECKING:
     from millstream.context import SparkContext
+
+_SETTLE_S = 30.0
 
 
 class BatchRdds:
@@ -43,6 +46,16 @@ class BatchRdds:
     ) -> Any:
         """Return an RDD of received blocks, read from the log where memory lost them."""
         return self._sc._from_blocks(block_ids, logged)
+
+    def from_ranges(
+        self,
+        parts: Sequence[SourcePartition],
+        ranges: Sequence[Any],
+        rdd_type: type[DirectRDD] = DirectRDD,
+    ) -> Any:
+        """Return an RDD of ranges of a source, a partition each; it knows them."""
+        made = self._sc._rdd(Source(tuple(parts)), len(parts))
+        return rdd_type(made._node, self._sc, tuple(ranges))
 
     def from_checkpoint(self, uri: str) -> Any:
         """Return the RDD that was checkpointed in a directory."""
@@ -94,6 +107,20 @@ class BatchRdds:
             is_engine_function=True,
         )
         return self._sc._rdd(op, count)
+
+    def run_parts(
+        self, rdd: Any, function: Callable[..., Any], partitions: Sequence[int]
+    ) -> list[Any]:
+        """Return what `function(partition, pieces)` returns, in tasks, for each partition."""
+        driver = self._sc._driver
+        try:
+            made: list[Any] = driver.run_job(
+                rdd._node, Apply(function, "writeTo"), list(partitions)
+            )
+        except BaseException:
+            driver.settle(_SETTLE_S)  # Or a task would write after the clean-up.
+            raise
+        return made
 
     def touch(self, rdd: Any, partitions: Sequence[int]) -> None:
         """Compute some partitions, for what their tasks do besides."""

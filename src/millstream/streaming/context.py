@@ -26,6 +26,7 @@ from millstream.engine.base.storage import open_storage
 from millstream.engine.base.time import Duration
 from millstream.engine.durable.checkpoint_files import CheckpointFiles
 from millstream.engine.durable.state_memory import StateMemory
+from millstream.engine.ingest.direct_source import DirectSource
 from millstream.engine.ingest.receiver import Receiver
 from millstream.engine.sources.file_stream import FileMonitor, FileSelection
 from millstream.engine.sources.files import plan_fixed_records, plan_text_splits
@@ -33,6 +34,7 @@ from millstream.engine.streams.checkpointer import (
     Checkpointer,
     Program,
 )
+from millstream.engine.streams.direct import DirectInput
 from millstream.engine.streams.events import StreamingStarted
 from millstream.engine.streams.graph import DStreamGraph
 from millstream.engine.streams.inputs import (
@@ -470,6 +472,22 @@ class StreamingContext:
         receiver = RawSocketReceiver(hostname, port, storageLevel)
         return self.receiverStream(receiver, "RawInputDStream")
 
+    def directStream(
+        self, source: DirectSource[Any, Any], kind: str = "DirectInputDStream"
+    ) -> "DStream[Any]":
+        """Return the records of a source of your own that can read them again.
+
+        Raises:
+            PySparkTypeError: It is no DirectSource.
+        """
+        if not isinstance(source, DirectSource):
+            msg = f"directStream needs a DirectSource, not {type(source).__name__}"
+            raise PySparkTypeError(msg)
+        self._graph.check_may_grow()
+        return self._stream(
+            DirectInput(self._graph, source, self._graph.rdds.from_ranges, kind)
+        )
+
     def textFileStream(self, directory: str) -> "DStream[str]":
         """Return the lines of files that appear in `directory`."""
         return self.fileStream(directory)
@@ -698,18 +716,30 @@ class StreamingContext:
             lambda report: Checkpointer(
                 self._graph, self._active_program, files, self._dump, report
             ),
-            RateControl(
-                [each.id for each in inputs],
-                settings,
-                self._graph.batch_ms,
-                tracker.update_rate,
-            ),
+            self._rate_control(tracker),
         )
         self._scheduler = scheduler
         scheduler.start(self._open_states, self._restart_from)
         if self._scaler is not None:
             self._bus.add(self._scaler, self._scaler.on_event)
             self._scaler.start()
+
+    def _rate_control(self, tracker: ReceiverTracker) -> RateControl:
+        settings, inputs = self._driver.settings, self._graph.inputs
+        direct = {each.id: each for each in inputs if isinstance(each, DirectInput)}
+        if settings.get_bool("spark.streaming.backpressure.enabled"):
+            initial = settings.find_int("spark.streaming.backpressure.initialRate")
+            for each in direct.values():
+                each.rate = initial
+
+        def publish(stream_id: int, rate: float) -> None:
+            if stream_id in direct:
+                direct[stream_id].rate = rate
+            else:
+                tracker.update_rate(stream_id, rate)
+
+        limited = [e.id for e in inputs if isinstance(e, DirectInput | ReceiverInput)]
+        return RateControl(limited, settings, self._graph.batch_ms, publish)
 
     def _make_scaler(self, receiver_count: int) -> Scaler | None:
         rules = scaling_rules(self._driver.settings, receiver_count)

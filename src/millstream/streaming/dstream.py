@@ -1,7 +1,7 @@
 """DStream: a stream as a sequence of RDDs; every method adds to the graph."""
 
 import operator
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from millstream.engine.base.errors import (
@@ -14,6 +14,8 @@ from millstream.engine.plan.counting import CountRecords
 from millstream.engine.plan.kernels import StateFunction, UpdateState
 from millstream.engine.plan.partitioners import Partitioner, portable_hash
 from millstream.engine.plan.steps import MapPartitions
+from millstream.engine.sinks.contract import Sink
+from millstream.engine.sinks.writing import SinkWriter
 from millstream.engine.streams.map_state import MapStateOperator, SnapshotsOperator
 from millstream.engine.streams.operators import (
     Operator,
@@ -21,6 +23,7 @@ from millstream.engine.streams.operators import (
     TransformedOperator,
     UnionOperator,
 )
+from millstream.engine.streams.sink_output import SinkOutput
 from millstream.engine.streams.state_spec import StateSpec
 from millstream.engine.streams.stateful import StateOperator
 from millstream.engine.streams.windows import (
@@ -353,6 +356,35 @@ class DStream(Generic[T_co]):
             rdd.saveAsPickleFile(rddToFileName(prefix, suffix, time_ms))
 
         self._output(save, "saveAsPickleFiles")
+
+    def writeTo(
+        self, sink: Sink[Any], *, name: str, columns: Sequence[str] | None = None
+    ) -> None:
+        """Commit each batch to a sink, exactly once, in order; see the guide's "Sinks".
+
+        `name` is what the sink knows the output by, together with the application's name:
+        keep it when the program changes, and give every output its own. `columns` names
+        the columns of sinks that write tables; dicts, rows and dataclasses name theirs.
+
+        A batch that can't be committed is tried again with the next one, before it.
+
+        Raises:
+            PySparkTypeError: It is no Sink, or the name no text.
+            PySparkValueError: Another output has the name.
+        """
+        if not isinstance(sink, Sink):
+            msg = f"writeTo needs a Sink, not {type(sink).__name__}"
+            raise PySparkTypeError(msg, hint="millstream.streaming.sinks has some")
+        if type(name) is not str or not name:
+            msg = f"an output's name must be text, not {name!r}"
+            raise PySparkTypeError(msg)
+        graph = self._operator.graph
+        writer = SinkWriter(
+            sink, f"{self._sc.appName}.{name}", graph.rdds.run_parts, columns
+        )
+        output = SinkOutput(graph, self._operator, writer)
+        graph.name(output, f"writeTo {name}")
+        graph.outputs.append(output)
 
     # Keeping.
 

@@ -6,11 +6,19 @@ from millstream.engine.ingest.block_generator import (
     BlockGeneratorListener,
 )
 from millstream.engine.ingest.receiver import Receiver
+from millstream.engine.ingest.reliable_receiver import (
+    Connection,
+    Delivery,
+    ReliableReceiver,
+)
 
 __all__ = [
     "AsyncReceiver",
     "BlockGenerator",
     "BlockGeneratorListener",
+    "Connection",
+    "Delivery",
     "Receiver",
+    "ReliableReceiver",
     "Store",
 ]

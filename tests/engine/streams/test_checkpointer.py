@@ -107,7 +107,7 @@ class Life:
         if self.restored is None:
             self.graph.start(0)
         else:
-            self.graph.restart(self.restored.zero_ms)
+            self.graph.restart(self.restored.zero_ms, 0)
         memory = StateMemory(1 << 30, Path())
         open_states(self.graph, DIRECTORY, self.restored, CHAIN_MAX, memory)
         (self.state,) = self.graph.keyed_states()

@@ -451,6 +451,12 @@ class Task:
             columns = partition.columns()
             if columns is not None:
                 return self._of_blocks([columns], part)
+        if (
+            getattr(partition, "has_blocks", False)
+            and self.columnar.mode is not Mode.OFF
+            and not self._is_taking
+        ):
+            return Pending(part, blocks=iter(partition.blocks()))
         text_blocks = getattr(partition, "text_blocks", None)
         if (
             text_blocks is None

@@ -24,6 +24,7 @@ class OutputJob:
 
     name: str
     description: str
+    output: OutputOperator
     run: Callable[[], None]
 
 
@@ -53,6 +54,9 @@ class DStreamGraph:
         self.inputs: list[InputOperator] = []
         self.outputs: list[OutputOperator] = []
         self.zero_ms: int | None = None
+        self.known_ms: int | None = None
+        """The newest batch that the checkpoint knew which a restart went on from, and -1
+        without a restart; None if what batches read needn't be in a checkpoint."""
         self.remember_ms: int | None = None
         self.closed_because: str | None = None
         self.is_restored = False
@@ -149,6 +153,7 @@ class DStreamGraph:
             msg = "requirement failed: DStream graph computation already started"
             raise IllegalArgumentError(msg)
         self.zero_ms = zero_ms
+        self.known_ms = -1
         for output in self.outputs:
             output.initialize(zero_ms)
         for output in self.outputs:
@@ -158,29 +163,43 @@ class DStreamGraph:
         for source in self.inputs:
             source.start()
 
-    def restart(self, zero_ms: int) -> None:
-        """Go on on the grid of before a restart; streams that are new join it."""
+    def restart(self, zero_ms: int, known_ms: int) -> None:
+        """Go on on the grid of before a restart; streams that are new join it.
+
+        `known_ms` is the newest batch that the checkpoint has.
+        """
         self.zero_ms = zero_ms
+        self.known_ms = known_ms if self.waits_for_checkpoints else None
         for output in self.outputs:
             output.initialize(zero_ms)
             output.remember(self.remember_ms)
             output.validate()
         for source in self.inputs:
             source.start()
+
+    @property
+    def waits_for_checkpoints(self) -> bool:
+        """Whether no batch may run before a checkpoint has what it reads."""
+        return any(source.has_position for source in self.inputs)
 
     def stop(self) -> None:
-        """Stop the inputs."""
+        """Stop the inputs and outputs."""
         for source in self.inputs:
             source.stop()
+        for output in self.outputs:
+            output.stop()
 
     def generate_jobs(self, time_ms: int) -> list[OutputJob]:
         """Return the jobs of a batch, in the order the outputs were made."""
         jobs = []
         for output in self.outputs:
+            output.on_due(time_ms)
+        for output in self.outputs:
             run = output.job_of(time_ms)
             if run is not None:
                 site = output.call_site
-                jobs.append(OutputJob(f"{output.name} at {_place(site)}", site, run))
+                name = f"{output.name} at {_place(site)}"
+                jobs.append(OutputJob(name, site, output, run))
         return jobs
 
     def clear_metadata(self, time_ms: int) -> None:

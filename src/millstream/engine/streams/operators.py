@@ -383,6 +383,16 @@ class OutputOperator(Operator):
         """Return None: an output makes no RDD."""
         del time_ms
 
+    def on_due(self, time_ms: int) -> None:
+        """Hear that a batch is to be generated, before it is known whether it can be."""
+
+    def take_recovered(self) -> list[int]:
+        """Return batches that had failed, and that a later batch's job has made good."""
+        return []
+
+    def stop(self) -> None:
+        """End, after the last batch."""
+
     def job_of(self, time_ms: int) -> Callable[[], None] | None:
         """Return what to run for this batch, or None when the parent has no RDD."""
         rdd = self.parents[0].get_or_compute(time_ms)

@@ -88,6 +88,12 @@ class RddFactory(Protocol):
         """Return an RDD of received blocks, read from the log where memory lost them."""
         ...
 
+    def from_ranges(
+        self, parts: Sequence[SourcePartition], ranges: Sequence[Any]
+    ) -> Any:
+        """Return an RDD of ranges of a source, a partition each; it knows them."""
+        ...
+
     def from_checkpoint(self, uri: str) -> Any:
         """Return the RDD that was checkpointed in a directory."""
         ...
@@ -114,6 +120,12 @@ class RddFactory(Protocol):
 
     def snapshots(self, mapped: Any, store: StateStore, version: int) -> Any:
         """Return an RDD of the state as of the batch that made `mapped`."""
+        ...
+
+    def run_parts(
+        self, rdd: Any, function: Callable[..., Any], partitions: Sequence[int]
+    ) -> list[Any]:
+        """Return what `function(partition, pieces)` returns, in tasks, for each partition."""
         ...
 
     def touch(self, rdd: Any, partitions: Sequence[int]) -> None:

@@ -27,6 +27,7 @@ from millstream.engine.streams.graph import DStreamGraph, OutputJob
 from millstream.engine.streams.jobset import JobSet
 from millstream.engine.streams.listener_bus import ListenerBus
 from millstream.engine.streams.manifest import Manifest
+from millstream.engine.streams.operators import OutputOperator
 from millstream.engine.streams.rate_control import RateControl
 from millstream.engine.streams.recovery import plan_restart
 from millstream.engine.streams.tracker import ReceiverTracker
@@ -46,7 +47,8 @@ class _Progress:
     """Which batches wait, failed or are done; guarded by the scheduler's condition."""
 
     pending: dict[int, JobSet] = field(default_factory=dict)
-    failed_ms: set[int] = field(default_factory=set)
+    failed: dict[int, set[OutputOperator]] = field(default_factory=dict)
+    """Which outputs of which batches."""
     last_processed_ms: int = -1
     last_completed: BatchInfo | None = None
     error: BaseException | None = None
@@ -134,7 +136,7 @@ class JobScheduler:
                 first_ms=restored.first_rerun_ms, closed_ms=restored.closed_ms
             )
             self.tracker.start()
-            self.graph.restart(restored.zero_ms)
+            self.graph.restart(restored.zero_ms, restored.time_ms)
             open_states()
             first_ms = self._run_again(restored)
         self.collector.start()
@@ -271,7 +273,7 @@ class JobScheduler:
             _log.error("error generating jobs batch=%d error=%s", time_ms, error)
             self._note_error(time_ms, error)
             with self.changed:
-                self._progress.failed_ms.add(time_ms)
+                self._progress.failed[time_ms] = set(self.graph.outputs)
                 self._forget_old_failures()
             self.checkpointer.after_generating(
                 time_ms, self._unfinished(), lambda _: None
@@ -283,7 +285,7 @@ class JobScheduler:
     def _unfinished(self) -> list[int]:
         """Return the batches that a restart must run again: pending and failed ones."""
         with self.changed:
-            return sorted({*self._progress.pending, *self._progress.failed_ms})
+            return sorted({*self._progress.pending, *self._progress.failed})
 
     def _submit(self, time_ms: int, jobs: list[OutputJob], *, is_rerun: bool) -> None:
         infos = {
@@ -299,12 +301,12 @@ class JobScheduler:
             return
         with self.changed:
             self._progress.pending[time_ms] = job_set
-            self._progress.failed_ms.discard(time_ms)
+            self._progress.failed.pop(time_ms, None)
             self._progress.received_records += job_set.info().record_count
             for event in job_set.on_submitted():
                 self.bus.post(event)
         # What the batch reads must be on disk before anybody sees what it makes of it.
-        waits = any(source.has_position for source in self.graph.inputs)
+        waits = self.graph.waits_for_checkpoints
         self.checkpointer.after_generating(
             time_ms,
             self._unfinished(),
@@ -394,6 +396,11 @@ class JobScheduler:
                 None if failure is None else str(failure),
             ):
                 self.bus.post(event)
+            if failure is not None:
+                self._progress.failed.setdefault(job_set.batch_ms, set()).add(
+                    job.output
+                )
+            self._note_recovered(job.output)
             if not job_set.is_complete:
                 return
             info = job_set.info()
@@ -402,17 +409,24 @@ class JobScheduler:
             self._progress.completed_batches += 1
             self._progress.processed_records += info.record_count
             if job_set.has_failed:
-                self._progress.failed_ms.add(job_set.batch_ms)
                 self._forget_old_failures()
         self._rates.on_batch_completed(info)
         self._warn_when_slow(info)
         self._loop.post(lambda: self._after_batch(job_set.batch_ms))
 
+    def _note_recovered(self, output: OutputOperator) -> None:
+        failed = self._progress.failed
+        for time_ms in output.take_recovered():
+            outputs = failed.get(time_ms, set())
+            outputs.discard(output)
+            if not outputs:
+                failed.pop(time_ms, None)
+
     def _forget_old_failures(self) -> None:
-        failed = self._progress.failed_ms
+        failed = self._progress.failed
         if len(failed) > _FAILED_BATCHES_MAX:
             oldest = min(failed)
-            failed.discard(oldest)
+            del failed[oldest]
             _log.error(
                 "more than %d batches have failed: the oldest won't run again after a "
                 "restart batch=%d",
@@ -447,7 +461,7 @@ class JobScheduler:
         self._release()
 
     def _clear(self, time_ms: int) -> None:
-        if time_ms not in self._progress.failed_ms:
+        if time_ms not in self._progress.failed:
             self.graph.clear_metadata(time_ms)
 
     def _on_safe(self, time_ms: int, *, is_safe: bool) -> None:
@@ -457,7 +471,7 @@ class JobScheduler:
         self._clear_checkpoint_data(time_ms)
 
     def _clear_checkpoint_data(self, time_ms: int) -> None:
-        if time_ms not in self._progress.failed_ms:
+        if time_ms not in self._progress.failed:
             oldest_ms = min((time_ms, *self._unfinished()))
             # What an older checkpoint would run again is kept, should the newest ones be
             # damaged or not have been written.
