@@ -22,6 +22,7 @@ from millstream.engine.base.errors import (
     PySparkValueError,
 )
 from millstream.engine.base.levels import StorageLevel
+from millstream.engine.base.secrets import is_secret_key
 from millstream.engine.base.storage import open_storage
 from millstream.engine.base.time import Duration
 from millstream.engine.durable.checkpoint_files import CheckpointFiles
@@ -299,7 +300,7 @@ class StreamingContext:
             self._sc.appName,
             self._sc.master,
             self._checkpoint_dir or "",
-            dict(self._sc.getConf().getAll()),
+            {k: v for k, v in self._sc.getConf().getAll() if not is_secret_key(k)},
             self._program_digests,
             self._dropped,
             self._left_behind,

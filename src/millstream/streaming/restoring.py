@@ -17,6 +17,7 @@ from millstream.engine.base.errors import (
     PySparkValueError,
     SparkError,
 )
+from millstream.engine.base.secrets import is_secret_key
 from millstream.engine.durable.checkpoint_files import CheckpointFiles
 from millstream.engine.streams import manifest as manifests
 from millstream.engine.streams.leftover import find_leftovers
@@ -227,9 +228,10 @@ def _spark_context(facts: Manifest) -> tuple[Any, bool]:
     for key, value in facts.conf.items():
         if key not in _NOT_RESTORED:
             conf.set(key, value)
-    for key in _RELOADED:
-        if key in present:
-            conf.set(key, present[key])
+    for key, value in present.items():
+        # Secrets are in no checkpoint.
+        if key in _RELOADED or is_secret_key(key):
+            conf.set(key, value)
     conf.set("spark.app.name", facts.app_name)
     if conf.get("spark.master") is None:
         conf.set("spark.master", facts.master)

@@ -13,6 +13,7 @@ from functools import cache
 from types import CodeType
 from typing import Any, BinaryIO, ClassVar
 
+from millstream.engine.base import secrets
 from millstream.engine.base.errors import DurabilityError, PySparkPicklingError
 
 _HEADER_BYTES = 8
@@ -54,7 +55,7 @@ def dumps_function(function: Any, live: Mapping[str, Any] | None = None) -> byte
     """Return `function` pickled by value, with what it closes over.
 
     What is in `live` isn't pickled: only its name is, and `loads_function` puts what has
-    that name then in its place.
+    that name then in its place. With `live`, which checkpoints have, secrets are left out.
 
     Raises:
         PySparkPicklingError: It refers to something that can't travel; the text names it.
@@ -64,9 +65,12 @@ def dumps_function(function: Any, live: Mapping[str, Any] | None = None) -> byte
         pickler = _function_pickler(with_names=live is not None)(
             out, pickle.HIGHEST_PROTOCOL
         )
-        if live is not None:
+        if live is None:
+            pickler.dump(function)
+        else:
             pickler.names = {id(each): name for name, each in live.items()}
-        pickler.dump(function)
+            with secrets.left_out():
+                pickler.dump(function)
     except PySparkPicklingError:
         raise
     except Exception as error:

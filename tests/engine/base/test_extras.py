@@ -1,0 +1,20 @@
+"""Extras: what isn't installed is told with the command that installs it."""
+
+import pytest
+
+from millstream.engine.base.errors import MissingDependencyError
+from millstream.engine.base.extras import needed
+
+
+def test_a_module_that_is_there_is_returned() -> None:
+    """As `import` would."""
+    assert needed("json", "kafka", "KafkaUtils").loads("[1]") == [1]
+
+
+def test_a_missing_module_is_told_with_its_extra() -> None:
+    """And with what needed it."""
+    with pytest.raises(MissingDependencyError) as caught:
+        needed("no_such_module", "kafka", "KafkaUtils")
+
+    assert "KafkaUtils needs the package 'no_such_module'" in str(caught.value)
+    assert "pip install 'millstream[kafka]'" in str(caught.value)
