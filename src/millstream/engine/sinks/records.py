@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from itertools import chain, islice
-from typing import Any, Generic, TypeVar
-
-import polars as pl
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from millstream.engine.base.errors import SparkError
 from millstream.engine.columnar.blocks import Columns, rows_of
 from millstream.engine.columnar.shapes import DictOf, Plain, Shape, TupleOf
+
+if TYPE_CHECKING:
+    import polars as pl
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -30,7 +31,7 @@ class Records(Generic[T_co]):
         """Yield the records as objects."""
         return chain.from_iterable(map(rows_of, self._pieces))
 
-    def tables(self) -> Iterator[pl.DataFrame]:
+    def tables(self) -> "Iterator[pl.DataFrame]":
         """Yield the records as Polars frames of some 50,000 rows, with names for columns.
 
         Dicts have their keys for names, `Row`s, named tuples and dataclasses their fields,
@@ -50,18 +51,20 @@ class Records(Generic[T_co]):
             while some := list(islice(rows, _TABLE_ROWS)):
                 yield self._named(table_of(some))
 
-    def table(self) -> pl.DataFrame:
+    def table(self) -> "pl.DataFrame":
         """Return all records as one frame; one without columns when there are none.
 
         Raises:
             SparkError: As `tables`.
         """
+        import polars as pl  # noqa: PLC0415  Heavy; only where there are tables.
+
         found = [each for each in self.tables() if each.height]
         if not found:
             return pl.DataFrame()
         return together(found)
 
-    def _named(self, frame: pl.DataFrame) -> pl.DataFrame:
+    def _named(self, frame: "pl.DataFrame") -> "pl.DataFrame":
         if self._names is None:
             return frame
         if len(self._names) != frame.width:
@@ -73,12 +76,14 @@ class Records(Generic[T_co]):
         return frame.rename(dict(zip(frame.columns, self._names, strict=True)))
 
 
-def together(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+def together(frames: "Sequence[pl.DataFrame]") -> "pl.DataFrame":
     """Return frames as one: columns by name, None where one lacks a column.
 
     Raises:
         SparkError: A column has types that don't go together.
     """
+    import polars as pl  # noqa: PLC0415  Heavy; only where there are tables.
+
     if len(frames) == 1:
         return frames[0]
     try:
@@ -88,12 +93,14 @@ def together(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
         raise SparkError(msg, hint="map the records to one type first") from error
 
 
-def table_of(rows: Sequence[Any]) -> pl.DataFrame:
+def table_of(rows: Sequence[Any]) -> "pl.DataFrame":
     """Return records as a frame; see `Records.tables`.
 
     Raises:
         SparkError: They aren't of one kind, or a value has no place in a column.
     """
+    import polars as pl  # noqa: PLC0415  Heavy; only where there are tables.
+
     names, columns = _columns_of(rows)
     made = [_series(name, values) for name, values in zip(names, columns, strict=True)]
     return pl.DataFrame(made)
@@ -134,7 +141,9 @@ def _check_all(rows: Sequence[Any], kind: type) -> None:
             raise SparkError(msg, hint="map the records to one type first")
 
 
-def _series(name: str, values: Sequence[Any]) -> pl.Series:
+def _series(name: str, values: Sequence[Any]) -> "pl.Series":
+    import polars as pl  # noqa: PLC0415  Heavy; only where there are tables.
+
     try:
         return pl.Series(name, values, strict=True)
     except (TypeError, OverflowError, UnicodeError, pl.exceptions.PolarsError):
@@ -154,7 +163,7 @@ def _series(name: str, values: Sequence[Any]) -> pl.Series:
     )
 
 
-def _frame_of(columns: Columns) -> pl.DataFrame | None:
+def _frame_of(columns: Columns) -> "pl.DataFrame | None":
     """Return columns with names; None where their shape needs objects."""
     names = _names_of(columns.shape)
     if names is None:

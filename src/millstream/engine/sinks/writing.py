@@ -97,6 +97,12 @@ class SinkWriter:
         self._opening = opening
         return opening
 
+    @property
+    def run(self) -> int:
+        """The number of this run, once a batch was written."""
+        assert self._opening is not None, "a batch was written"
+        return self._opening.run
+
     def close(self) -> None:
         """End."""
         if self._opening is not None:

@@ -1,0 +1,1 @@
+"""Real servers for tests, from wheels: each on loopback, on a free port, in its own directory."""
