@@ -145,11 +145,14 @@ def _series(name: str, values: Sequence[Any]) -> "pl.Series":
     import polars as pl  # noqa: PLC0415  Heavy; only where there are tables.
 
     try:
-        return pl.Series(name, values, strict=True)
+        made = pl.Series(name, values, strict=True)
     except (TypeError, OverflowError, UnicodeError, pl.exceptions.PolarsError):
         pass
+    else:
+        if made.dtype not in {pl.Object, pl.Int128, pl.UInt128}:
+            return made
     numbers = {type(value) for value in values} - {type(None)}
-    if numbers <= {int, float}:  # Mixed, as JSON has them.
+    if numbers == {int, float}:  # Mixed, as JSON has them.
         try:
             return pl.Series(name, values, dtype=pl.Float64, strict=False)
         except (TypeError, OverflowError, pl.exceptions.PolarsError):
