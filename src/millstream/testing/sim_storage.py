@@ -2,7 +2,7 @@
 
 The fault model. Every call that changes something has a number, from 1: opening a file to
 create or append to it, write, flush, sync, close, rename, delete, delete_tree, make_dirs,
-write_atomic, and both ends of open_atomic. Calls that only look have none.
+write_atomic, write_new, and both ends of open_atomic. Calls that only look have none.
 
 A crash is a power failure in the middle of call `crash_at`. Whether that call had its
 effect is up to the random: a write may have got any part of its bytes in, delete_tree may
@@ -13,7 +13,7 @@ What the disk holds after that is `after_crash()`:
 
 - Synced bytes of a file are there. Of the bytes behind them, any number may be: the file
   is cut there. Flushing and closing sync nothing.
-- A file written by write_atomic or open_atomic is there, whole. Without `sync` there may
+- A file written by write_atomic, write_new or open_atomic is there, whole. Without `sync` there may
   be what was there before instead, or nothing.
 - Files and directories that were made, renamed or deleted stay so.
 
@@ -228,6 +228,16 @@ class SimStorage:
             file.is_sure = sync
             file.before = None if sync else self._files.get(path)
             self._put(path, file)
+
+        self._change(path, effect, error=_durability_error)
+
+    def write_new(self, path: str, data: bytes) -> None:
+        """Write a whole file if there is none, in one call."""
+
+        def effect() -> None:
+            if path in self._files:
+                raise FileExistsError(errno.EEXIST, "File exists", path)
+            self._put(path, _File(bytearray(data), len(data)))
 
         self._change(path, effect, error=_durability_error)
 

@@ -90,6 +90,11 @@ class DirectInput(InputOperator):
         return planned
 
     @property
+    def newest_ms(self) -> int | None:
+        """The newest batch that was planned."""
+        return self._latest_ms
+
+    @property
     def identity(self) -> str:
         """What the source says."""
         return self.source.identity

@@ -169,7 +169,10 @@ class DStreamGraph:
         `known_ms` is the newest batch that the checkpoint has.
         """
         self.zero_ms = zero_ms
-        self.known_ms = known_ms if self.waits_for_checkpoints else None
+        # A checkpoint that was written while batches ran again is of one of those.
+        known = [each.newest_ms for each in self.inputs if each.newest_ms is not None]
+        newest_ms = max(known_ms, *known) if known else known_ms
+        self.known_ms = newest_ms if self.waits_for_checkpoints else None
         for output in self.outputs:
             output.initialize(zero_ms)
             output.remember(self.remember_ms)

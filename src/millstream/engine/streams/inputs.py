@@ -43,6 +43,11 @@ class InputOperator(Operator):
         words = self.kind.removesuffix("InputDStream") or "Input"
         return words[0].lower() + words[1:]
 
+    @property
+    def newest_ms(self) -> int | None:
+        """The newest batch of which it is known what it reads, if that has to be known."""
+        return None
+
     def position(self) -> Mapping[str, Any]:
         """Return what must be known to read the remembered batches again; JSON-able."""
         return {}
@@ -199,6 +204,11 @@ class FileInput(InputOperator):
         files = self.monitor.find(time_ms)
         self.report(time_ms, 0, {"files": list(files), "Description": "\n".join(files)})
         return self._to_rdd(files)
+
+    @property
+    def newest_ms(self) -> int | None:
+        """The newest batch whose files are known."""
+        return max(self.monitor.files_of_batches(), default=None)
 
     @property
     def identity(self) -> str:

@@ -3,6 +3,7 @@
 - An acknowledged record is in exactly one batch; one that wasn't, in one at most. So is
   every line of a file.
 - A batch that runs again has the same records again.
+- What a sink has is what the batches had, each record once.
 - In one life of the process batches are written in order, unless several jobs run at a
   time; over all lives none is missing.
 - States and windows are what a plain fold over the batches gives.
@@ -19,6 +20,7 @@ from millstream.testing.sim.program import (
     WINDOWS,
     Program,
 )
+from millstream.testing.sim.sinks import unkept
 from millstream.testing.sim.world import OutputRun, Record, World
 
 Batches = Mapping[int, tuple[Record, ...]]
@@ -34,14 +36,6 @@ def check(program: Program, world: World) -> None:
     Raises:
         BrokenPromiseError: Says what is wrong, and where.
     """
-    sources = [
-        name
-        for name, is_there in (
-            ("received", program.receiver is not None),
-            ("files", program.reads_files),
-        )
-        if is_there
-    ]
     by_output: dict[str, list[OutputRun]] = defaultdict(list)
     for run in world.outputs:
         by_output[run.output].append(run)
@@ -49,9 +43,11 @@ def check(program: Program, world: World) -> None:
         _check_order(by_output)
     grid = _grid(program, [run.time_ms for run in world.outputs])
     batches: dict[int, tuple[Record, ...]] = dict.fromkeys(grid, ())
-    for source in sources:
+    for source in program.sources:
         found = _batches_of(source, by_output[source], grid)
         _check_receipt(source, program, world, found)
+        if program.has_sinks:
+            _check_sink(source, world, found)
         for time_ms, rows in found.items():
             batches[time_ms] += rows
     for operation in program.operations:
@@ -110,6 +106,9 @@ def _check_receipt(source: str, program: Program, world: World, found: Batches) 
     if source == "files":
         sent = {_line(line) for line in world.lines_put}
         promised = sent
+    elif source == "direct":
+        sent = {Record(number % 4, number, 0) for number in range(world.numbers)}
+        promised = sent
     else:
         sent = world.sender.sent
         # Who stores one by one and doesn't wait may lose what wasn't in a block yet.
@@ -122,6 +121,14 @@ def _check_receipt(source: str, program: Program, world: World, found: Batches) 
     if lost:
         msg = f"{len(lost)} promised records of {source} are lost, first {min(lost)}"
         raise BrokenPromiseError(msg)
+
+
+def _check_sink(source: str, world: World, found: Batches) -> None:
+    shelf = world.shelves.get(f"simulation.{source}")
+    records = {row for rows in found.values() for row in rows}
+    wrong = unkept(source, shelf, records)
+    if wrong is not None:
+        raise BrokenPromiseError(wrong)
 
 
 def _line(line: str) -> Record:

@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 import click
 
@@ -37,6 +38,7 @@ class _Total:
 @click.option("--minutes", type=float, help="Begin no seed after so many minutes.")
 @click.option("--processes", type=int, help="At a time; all processors by default.")
 @click.option("--workers", is_flag=True, help="Let tasks run in simulated processes.")
+@click.option("--sinks", is_flag=True, help="Let programs read by ranges, and commit.")
 @click.option("--marks", is_flag=True, help="Print how often each rare path was taken.")
 def main(
     *,
@@ -46,6 +48,7 @@ def main(
     minutes: float | None,
     processes: int | None,
     workers: bool,
+    sinks: bool,
     marks: bool,
 ) -> None:
     r"""Run whole streams with crashes, in virtual time, and check what they promise.
@@ -60,22 +63,22 @@ def main(
       millstream-sim --seed 216          one, with everything that happened
     """
     if seed is not None:
-        sys.exit(_replay(seed, has_workers=workers))
+        sys.exit(_replay(seed, has_workers=workers, has_sinks=sinks))
     total = _Total()
     begin_s = monotonic_s()
     size = processes or os.cpu_count() or 1
+    run = partial(simulate, has_workers=workers, has_sinks=sinks)
     with ProcessPoolExecutor(size) as pool:
         waiting = iter(range(first, first + seeds))
         running = [
-            pool.submit(simulate, each, has_workers=workers)
-            for each in itertools.islice(waiting, 2 * size)
+            pool.submit(run, each) for each in itertools.islice(waiting, 2 * size)
         ]
         while running:
             total.add(running.pop(0).result())
             is_late = minutes is not None and monotonic_s() - begin_s > 60 * minutes
             following = None if is_late else next(waiting, None)
             if following is not None:
-                running.append(pool.submit(simulate, following, has_workers=workers))
+                running.append(pool.submit(run, following))
             if total.seeds % 100 == 0:
                 click.echo(f"{total.seeds} seeds", err=True)
     took_s = monotonic_s() - begin_s
@@ -88,13 +91,13 @@ def main(
             click.echo(f"{count:7} {text.splitlines()[0]}")
     for outcome in total.broken:
         click.echo(f"seed {outcome.seed}: {outcome.error}")
-        flag = " --workers" if workers else ""
-        click.echo(f"  again: millstream-sim{flag} --seed {outcome.seed}")
+        flags = " --workers" * workers + " --sinks" * sinks
+        click.echo(f"  again: millstream-sim{flags} --seed {outcome.seed}")
     sys.exit(1 if total.broken else 0)
 
 
-def _replay(seed: int, *, has_workers: bool) -> int:
-    outcome = simulate(seed, has_workers=has_workers)
+def _replay(seed: int, *, has_workers: bool, has_sinks: bool) -> int:
+    outcome = simulate(seed, has_workers=has_workers, has_sinks=has_sinks)
     for line in outcome.trace:
         click.echo(line)
     click.echo(f"seed {seed}, {outcome.steps} turns, digest {outcome.digest}")

@@ -15,6 +15,7 @@ from millstream.engine.ingest.receiver import Receiver
 from millstream.streaming.context import StreamingContext
 from millstream.streaming.dstream import DStream
 from millstream.streaming.state import State, StateSpec
+from millstream.testing.sim.sinks import SimDirect, SimSink
 from millstream.testing.sim.world import ConnectionLostError, Record, World, find_world
 
 DIRECTORY = "sim:/in"
@@ -49,9 +50,11 @@ class Program:
     partitions: int
     concurrent_jobs: int
     """With several at a time batches end in any order."""
+    has_sinks: bool = False
+    """Whether it reads by ranges, too, and commits what it reads to sinks."""
 
     @classmethod
-    def draw(cls, random: Random) -> "Program":
+    def draw(cls, random: Random, *, has_sinks: bool = False) -> "Program":
         """Return a random program."""
         receiver = random.choice(["blocks", "blocks", "generator", "single", None])
         return cls(
@@ -61,7 +64,18 @@ class Program:
             batch_ms=random.choice([200, 500, 1000]),
             partitions=random.randint(1, 3),
             concurrent_jobs=random.choice([1, 1, 1, 2]),
+            has_sinks=has_sinks,
         )
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """What it calls the streams that it reads."""
+        there = {
+            "received": self.receiver is not None,
+            "files": self.reads_files,
+            "direct": self.has_sinks,
+        }
+        return tuple(name for name, is_there in there.items() if is_there)
 
     def build(self, ssc: StreamingContext, world: World) -> None:
         """Make the program's streams and outputs."""
@@ -75,6 +89,12 @@ class Program:
             lines = ssc.textFileStream(DIRECTORY).map(_parse)
             _write(lines, "files", number)
             streams.append(lines)
+        if self.has_sinks:
+            direct = ssc.directStream(SimDirect(number, self.partitions))
+            _write(direct, "direct", number)
+            streams.append(direct)
+            for name, stream in zip(self.sources, streams, strict=True):
+                stream.writeTo(SimSink(number), name=name)
         records = ssc.union(*streams)
         pairs = records.mapPartitions(_Dying(number)).map(_pair)
         for operation in self.operations:

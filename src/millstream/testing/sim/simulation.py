@@ -3,7 +3,8 @@
 The fault model. The process may be killed at any turn of its threads, and the machine may
 lose its power in the middle of any call of storage, which then keeps what `sim_storage`
 says. Calls of storage may fail, single ones or all for a while. Tasks die in the middle and are tried again; output
-operations fail before or after they have written; receivers lose their connection, stop,
+operations fail before or after they have written, and so do steps of sinks; sources can't
+be reached; receivers lose their connection, stop,
 or break off. With workers, what becomes of those is told in `workers`. Kept partitions and shuffle outputs vanish. Any of it may be slow. What was
 put into a directory by somebody else stays.
 
@@ -86,12 +87,15 @@ class Outcome:
     steps: int = 0
 
 
-def simulate(seed: int, *, has_workers: bool = False) -> Outcome:
+def simulate(
+    seed: int, *, has_workers: bool = False, has_sinks: bool = False
+) -> Outcome:
     """Run one seed; the outcome says what went wrong, if anything did.
 
-    With workers, tasks run in simulated worker processes wherever they can.
+    With workers, tasks run in simulated worker processes wherever they can; with sinks, the
+    program reads by ranges, too, and commits what it reads.
     """
-    return _Simulation(seed, has_workers=has_workers).run()
+    return _Simulation(seed, has_workers=has_workers, has_sinks=has_sinks).run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +144,7 @@ _CALM = _Faults(None, frozenset(), None, Temper(), ends_gracefully=True)
 class _Simulation:
     """One seed."""
 
-    def __init__(self, seed: int, *, has_workers: bool) -> None:
+    def __init__(self, seed: int, *, has_workers: bool, has_sinks: bool) -> None:
         self._outcome = Outcome(seed)
         self._of_workers = Random(f"workers {seed}") if has_workers else None
         self._worker_temper = WorkerTemper()
@@ -156,7 +160,7 @@ class _Simulation:
         )
         self._runtime.on_death = lambda: self._disk.crash("the process is dead")
         world = Random(f"world {seed}")
-        self._program = Program.draw(self._random)
+        self._program = Program.draw(self._random, has_sinks=has_sinks)
         self._world = World(self._runtime, world, self._note, Sender(world))
         self._conf = self._draw_conf() | self._draw_conf_of_workers()
         self._file_numbers = itertools.count()
@@ -350,6 +354,8 @@ class _Simulation:
             self._disk.put_file(path, "".join(f"{x}\n" for x in lines).encode())
             world.lines_put += lines
             self._note(f"file {number}")
+        if self._program.has_sinks:
+            world.numbers += random.randrange(9)
         if random.random() < 0.3:
             # Kept partitions, shuffle outputs, received blocks: all can be had again.
             blocks = ssc.sparkContext._driver.blocks

@@ -11,7 +11,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 from millstream.testing.sim.runtime import SimRuntime
@@ -135,6 +135,10 @@ class World:
     life: int = 0
     outputs: list[OutputRun] = field(default_factory=list)
     lines_put: list[str] = field(default_factory=list)
+    numbers: int = 0
+    """How many numbers there are to be read by ranges."""
+    shelves: dict[str, Any] = field(default_factory=dict)
+    """What sinks have, by output; see `sinks`."""
     number: int = field(default_factory=lambda: next(_world_numbers))
     happened: Counter[str] = field(default_factory=Counter)
 
