@@ -1,10 +1,17 @@
 """Stories of what is promised: one for each cell of the table in docs/guarantees.md."""
 
 import os
+import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+from tests.testing.certified_sinks import Right
+
+from millstream.engine.base.errors import MillstreamError
 from millstream.engine.base.levels import StorageLevel
+from millstream.streaming.direct import BatchPlan, DirectSource
 from millstream.streaming.receiver import Receiver
 from millstream.testing import StreamHarness
 
@@ -330,3 +337,118 @@ def test_the_page_names_a_test_for_each_cell() -> None:
 
     assert here - {"test_the_page_names_a_test_for_each_cell"} <= named
     assert {name for name in named if not name.endswith(".py")} <= here
+
+
+class Numbers(DirectSource[list[int], int]):
+    """The numbers below the one in a file; there is none while it can't be reached."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def plan(self, batch: BatchPlan[list[int]]) -> list[list[int]]:
+        """Return one range: what is new."""
+        start = batch.previous[-1][1] if batch.previous else 0
+        return [[start, int((self.directory / "numbers").read_text())]]
+
+    def read(self, of: list[int]) -> Iterator[int]:
+        """Yield it; die once."""
+        deaths = self.directory / "deaths"
+        for number in range(*of):
+            if number == 2 and not deaths.exists():
+                deaths.touch()
+                raise OSError("the worker is gone")
+            yield number
+
+
+def numbers(folder: Path) -> Any:
+    """Return a setup that reads numbers, counts and commits them."""
+
+    def setup(h: StreamHarness) -> None:
+        stream = h.ssc.directStream(Numbers(folder))
+        h.collect(stream, "out")
+        records = stream.map(lambda number: {"number": number})
+        records.writeTo(Right(str(folder / "out.db")), name="numbers")
+
+    return setup
+
+
+def committed(folder: Path) -> list[int]:
+    """Return what the sink has."""
+    connection = sqlite3.connect(folder / "out.db")
+    rows = connection.execute("select number from numbers order by number").fetchall()
+    connection.close()
+    return [number for (number,) in rows]
+
+
+def there_are(folder: Path, count: int) -> None:
+    """Let there be so many numbers."""
+    (folder / "numbers").write_text(str(count))
+
+
+def test_a_direct_source_when_a_worker_fails(tmp_path: Path) -> None:
+    """The task reads its range again."""
+    with StreamHarness(master="local[2,2]", setup=numbers(tmp_path)) as h:
+        there_are(tmp_path, 4)
+        h.run()
+        there_are(tmp_path, 5)
+        h.run()
+
+        assert counted(h) == dict.fromkeys(range(5), 1)
+        assert (tmp_path / "deaths").exists()
+
+
+def test_a_direct_source_when_the_driver_fails(tmp_path: Path) -> None:
+    """The batch reads the ranges it had; what came meanwhile is the next one's."""
+    (tmp_path / "deaths").touch()
+    checkpoint = str(tmp_path / "c")
+    with StreamHarness(checkpoint=checkpoint, setup=numbers(tmp_path)) as h:
+        there_are(tmp_path, 4)
+        h.run()
+        h.crash()
+        there_are(tmp_path, 9)
+        h.restart()
+        h.run()
+
+        assert counted(h) == dict.fromkeys(range(9), 1)
+        assert h.output("out").records == [[*range(4)], [*range(4)], [*range(4, 9)]]
+
+
+def test_a_direct_source_that_cannot_be_reached(tmp_path: Path) -> None:
+    """The batch fails, and nothing is lost."""
+    (tmp_path / "deaths").touch()
+    with StreamHarness(setup=numbers(tmp_path)) as h:
+        with pytest.raises(FileNotFoundError):
+            h.run()
+        there_are(tmp_path, 4)
+        h.run()
+
+        assert counted(h) == dict.fromkeys(range(4), 1)
+        assert committed(tmp_path) == [*range(4)]
+
+
+def test_sinks_over_a_crash(tmp_path: Path) -> None:
+    """The batch that runs again is there already."""
+    (tmp_path / "deaths").touch()
+    checkpoint = str(tmp_path / "c")
+    with StreamHarness(checkpoint=checkpoint, setup=numbers(tmp_path)) as h:
+        there_are(tmp_path, 4)
+        h.run()
+        h.crash()
+        there_are(tmp_path, 6)
+        h.restart()
+        h.run()
+
+        assert h.output("out").times_ms.count(1000) == 2
+        assert committed(tmp_path) == [*range(6)]
+
+
+def test_sinks_when_a_commit_fails(tmp_path: Path) -> None:
+    """The next batch's job commits both."""
+    with StreamHarness(setup=numbers(tmp_path)) as h:
+        there_are(tmp_path, 4)
+        with pytest.raises(MillstreamError, match="the worker is gone"):
+            h.run()
+        there_are(tmp_path, 6)
+        h.run()
+
+        assert committed(tmp_path) == [*range(6)]
