@@ -464,7 +464,7 @@ class StreamingContext:
         port: int,
         storageLevel: StorageLevel = StorageLevel.MEMORY_AND_DISK_2,
     ) -> "DStream[Any]":
-        """Return records from length-prefixed pickled blocks; trusted servers only."""
+        """Return records from length-prefixed pickled blocks of plain data."""
         from millstream.engine.sources.raw_socket import (  # noqa: PLC0415
             RawSocketReceiver,
         )

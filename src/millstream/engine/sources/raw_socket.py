@@ -1,13 +1,13 @@
 """RawSocketReceiver: ready-made blocks from a TCP connection, framed by their length.
 
-A frame is a 4-byte big-endian length and a pickled list of records. **Unpickling runs
-code that the sender chose**: connect to servers you trust only. Spark's raw sockets carry
-serialised blocks in the same way.
+A frame is a 4-byte big-endian length and a pickled list of records. Spark's raw sockets
+carry serialised blocks in the same way. Records are plain data (`base/plain_pickle`): what
+would run code when it is unpickled is refused.
 """
 
 import socket
 
-from millstream.engine.base import frames
+from millstream.engine.base import plain_pickle
 from millstream.engine.base.errors import SparkError
 from millstream.engine.sources.socket import TcpReceiver
 
@@ -22,7 +22,7 @@ class RawSocketReceiver(TcpReceiver):
         """Store frame after frame.
 
         Raises:
-            SparkError: A frame is cut short or too long.
+            SparkError: A frame is cut short or too long, or has what isn't plain data.
         """
         with connection.makefile("rb") as stream:
             while not self.isStopped() and (header := stream.read(_LENGTH_BYTES)):
@@ -34,4 +34,9 @@ class RawSocketReceiver(TcpReceiver):
                 if len(header) < _LENGTH_BYTES or len(payload) < length:
                     msg = "the connection ended inside a frame"
                     raise SparkError(msg)
-                self.store(list(frames.loads(payload)))
+                records = plain_pickle.loads(payload)
+                if not isinstance(records, list | tuple):
+                    kind = type(records).__name__
+                    msg = f"a frame has a {kind}, and must have a list of records"
+                    raise SparkError(msg)
+                self.store(list(records))
