@@ -14,7 +14,14 @@ pytest_collect_file = Sybil(
         PythonCodeBlockParser(doctest_optionflags=ELLIPSIS | NORMALIZE_WHITESPACE),
         SkipParser(),
     ],
-    patterns=["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/*.md"],
+    patterns=[
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "docs/*.md",
+        "docs/sources/*.md",
+        "docs/sinks/*.md",
+    ],
     setup=lambda namespace: namespace.update(__name__="__main__"),
 ).pytest()
 

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import IO
 
 _LOOK_S = 0.05
 
@@ -60,11 +61,11 @@ def run_with_kills(
 
 
 def _started(
-    script: Path, args: Sequence[str], out: object
+    script: Path, args: Sequence[str], out: IO[bytes]
 ) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
         [sys.executable, "-W", "ignore", str(script), *args],
-        stdout=out,  # type: ignore[arg-type]
+        stdout=out,
         stderr=subprocess.STDOUT,
     )
 
