@@ -188,6 +188,7 @@ def main() -> None:
     path, pickled = frames.loads(sys.stdin.buffer.read())
     sys.path[:] = path
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    frames.loads_function(pickled)  # Imports what it needs, once for all writers.
     while True:
         asked, descriptors, _, _ = socket.recv_fds(control, 1, 1)
         if not asked:
