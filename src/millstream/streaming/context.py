@@ -473,6 +473,28 @@ class StreamingContext:
         receiver = RawSocketReceiver(hostname, port, storageLevel)
         return self.receiverStream(receiver, "RawInputDStream")
 
+    def actorStream(
+        self,
+        actorClass: Any,
+        *args: Any,
+        name: str | None = None,
+        storageLevel: StorageLevel = StorageLevel.MEMORY_AND_DISK_SER_2,
+        supervisorStrategy: Any = None,
+        remote: Any = None,
+    ) -> "DStream[Any]":
+        """Return what an actor stores; see `ActorUtils.createStream`."""
+        from millstream.streaming.actor import ActorUtils  # noqa: PLC0415  An extra.
+
+        return ActorUtils.createStream(
+            self,
+            actorClass,
+            *args,
+            name=name,
+            storageLevel=storageLevel,
+            supervisorStrategy=supervisorStrategy,
+            remote=remote,
+        )
+
     def directStream(
         self, source: DirectSource[Any, Any], kind: str = "DirectInputDStream"
     ) -> "DStream[Any]":
