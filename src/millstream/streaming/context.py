@@ -511,13 +511,13 @@ class StreamingContext:
             DirectInput(self._graph, source, self._graph.rdds.from_ranges, kind)
         )
 
-    def textFileStream(self, directory: str) -> "DStream[str]":
-        """Return the lines of files that appear in `directory`."""
+    def textFileStream(self, directory: Any) -> "DStream[str]":
+        """Return the lines of files that appear in `directory`: text, or a path."""
         return self.fileStream(directory)
 
     def fileStream(
         self,
-        directory: str,
+        directory: Any,
         filter: Callable[[str], bool] | None = None,
         newFilesOnly: bool = True,
         read: Callable[[Sequence[str]], "RDD[Any]"] | None = None,
@@ -540,7 +540,7 @@ class StreamingContext:
         )
 
     def binaryRecordsStream(
-        self, directory: str, recordLength: int
+        self, directory: Any, recordLength: int
     ) -> "DStream[bytes]":
         """Return the fixed-length records of files that appear in `directory`.
 

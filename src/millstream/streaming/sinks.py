@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from millstream.engine.sinks.console import ConsoleSink
     from millstream.engine.sinks.delta import DeltaSink
     from millstream.engine.sinks.duckdb import DuckDbSink
-    from millstream.engine.sinks.file_reading import read_manifest
+    from millstream.engine.sinks.file_reading import CommittedFiles, read_manifest
+    from millstream.engine.sinks.file_schema import SchemaError
     from millstream.engine.sinks.files import CsvSink, JsonSink, ParquetSink, TextSink
     from millstream.engine.sinks.iceberg import IcebergSink
     from millstream.engine.sinks.jetstream import JetStreamSink
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from millstream.engine.sinks.webhook import WebhookSink
 
 __all__ = [
+    "CommittedFiles",
     "ConsoleSink",
     "CsvSink",
     "DeltaSink",
@@ -44,6 +46,7 @@ __all__ = [
     "PostgresSink",
     "Records",
     "RedisSink",
+    "SchemaError",
     "Sink",
     "SinkBatch",
     "SqliteSink",
@@ -57,6 +60,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "CommittedFiles": "file_reading",
     "ConsoleSink": "console",
     "CsvSink": "files",
     "DeltaSink": "delta",
@@ -68,6 +72,7 @@ _MODULES = {
     "ParquetSink": "files",
     "PostgresSink": "postgres",
     "RedisSink": "redis",
+    "SchemaError": "file_schema",
     "SqliteSink": "sqlite",
     "TextSink": "files",
     "WebhookSink": "webhook",

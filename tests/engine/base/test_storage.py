@@ -1,6 +1,7 @@
 """Tests of engine/base/storage.py."""
 
 import contextlib
+import errno
 import os
 import stat
 import subprocess
@@ -10,8 +11,17 @@ from pathlib import Path
 import pytest
 
 from millstream.engine.base import storage
-from millstream.engine.base.errors import DurabilityError
-from millstream.engine.base.storage import LocalStorage, mount, open_storage
+from millstream.engine.base.errors import (
+    DurabilityError,
+    UnsupportedOperationError,
+    UsageError,
+)
+from millstream.engine.base.storage import (
+    LocalStorage,
+    mount,
+    open_storage,
+    path_text,
+)
 from millstream.testing.sim_storage import SimStorage
 
 STORAGE = LocalStorage()
@@ -211,3 +221,61 @@ def test_a_file_uri_may_name_a_drive() -> None:
     assert storage._local_path("", "/c:/a", has_drives=True) == "c:/a"
     assert storage._local_path("", "///a/b", has_drives=True) == "/a/b"
     assert storage._local_path("", "///C:/a/b", has_drives=False) == "/C:/a/b"
+
+
+def test_a_new_file_is_written_once(tmp_path: Path) -> None:
+    """Of several writers one does, whole; nothing is left of the others."""
+    storage = LocalStorage()
+    path = str(tmp_path / "new" / "file")
+    storage.write_new(path, b"first")
+    with pytest.raises(FileExistsError):
+        storage.write_new(path, b"second")
+
+    assert Path(path).read_bytes() == b"first"
+    assert [info.name for info in storage.list(str(tmp_path / "new"))] == ["file"]
+
+
+def test_a_file_system_without_links_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing else says of two writers which was first."""
+
+    def refuse(self: Path, target: Path) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    with pytest.raises(UnsupportedOperationError, match="only if it isn't there"):
+        LocalStorage().write_new(str(tmp_path / "file"), b"")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_known_names_are_left_out_of_a_listing(tmp_path: Path) -> None:
+    """The rest is as in `list`."""
+    for name in "abc":
+        (tmp_path / name).write_text(name)
+    storage = LocalStorage()
+
+    found = storage.list_except(str(tmp_path), {"b"})
+    assert found == [storage.stat(str(tmp_path / name)) for name in "ac"]
+
+
+def test_paths_of_other_libraries_are_text() -> None:
+    """Unless they carry what a URI has no place for."""
+
+    class UPath:
+        protocol = "s3"
+
+        def __init__(self, **options: str) -> None:
+            self.storage_options = options
+
+        def __str__(self) -> str:
+            return "s3://bucket/x"
+
+    assert path_text("a") == "a"
+    assert path_text(Path("a/b")) == "a/b"
+    assert path_text(UPath()) == "s3://bucket/x"  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="options of 's3://bucket/x'") as caught:
+        path_text(UPath(secret="hunter2"))  # type: ignore[arg-type]
+    assert "hunter2" not in str(caught.value)
+    with pytest.raises(UsageError, match="must be text or a Path, not int"):
+        path_text(1)  # type: ignore[arg-type]

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millstream.engine.base.storage import FileInfo
+from millstream.engine.base import frames
+from millstream.engine.base.storage import FileInfo, LocalStorage, open_storage
 from millstream.engine.sources.file_stream import FileMonitor, FileSelection
 
 times = st.integers(0, 40)
@@ -163,3 +164,94 @@ def test_a_monitor_forgets(tmp_path: Path) -> None:
     assert monitor.remember_ms == 5000
     assert selection.files_of_batch == {2000: ("b",)}
     assert selection.taken == {"b"}
+
+
+def test_what_came_while_a_store_was_gone_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long it was gone; what was read before isn't read again."""
+    first = _file(tmp_path / "first", 1_000)
+    selection = FileSelection(0, 5_000)
+    monitor = FileMonitor(str(tmp_path), selection)
+    assert monitor.find(2_000) == (first,)
+
+    def fail(*_: object) -> list[FileInfo]:
+        raise OSError(5, "it is gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalStorage, "list_except", fail)
+        second = _file(tmp_path / "second", 2_500)
+        for batch_ms in range(3_000, 60_000, 1_000):
+            assert monitor.find(batch_ms) == ()
+            monitor.forget(batch_ms - 5_000)
+    assert monitor.find(60_000) == (second,)
+    assert monitor.find(61_000) == ()
+
+
+def test_files_that_are_old_are_not_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system is asked about new names, and twice in the window about all."""
+    asked: list[str] = []
+    _file(tmp_path / "older", 1_000)
+    taken = _file(tmp_path / "taken", 9_000)
+    future = _file(tmp_path / "future", 12_000)
+    monitor = FileMonitor(str(tmp_path), FileSelection(0, 6_000))
+
+    def list_except(self: LocalStorage, path: str, names: Any) -> list[FileInfo]:
+        found = original(self, path, names)
+        asked.extend(info.name for info in found)
+        return found
+
+    original = LocalStorage.list_except
+    monkeypatch.setattr(LocalStorage, "list_except", list_except)
+    assert monitor.find(10_000) == (taken,)
+    assert asked == ["future", "older", "taken"]
+    asked.clear()
+    assert monitor.find(11_000) == ()
+    assert asked == ["future"]
+    new = _file(tmp_path / "new", 11_500)
+    assert monitor.find(12_000) == (future, new)
+    asked.clear()
+    assert monitor.find(13_000) == ()
+    assert asked == ["future", "new", "older", "taken"]
+
+
+def test_an_old_file_that_is_written_again_is_read_again(tmp_path: Path) -> None:
+    """At the latest after half of the window in which it counts as new."""
+    file = _file(tmp_path / "a", 1_000)
+    monitor = FileMonitor(str(tmp_path), FileSelection(0, 6_000))
+    found = []
+    for batch_ms in range(2_000, 20_000, 1_000):
+        if batch_ms == 12_000:
+            _file(tmp_path / "a", 11_500)
+        found += [(batch_ms, path) for path in monitor.find(batch_ms)]
+        monitor.forget(batch_ms - 6_000)
+
+    assert [path for _, path in found] == [file, file]
+    assert found[0][0] == 2_000
+    assert 12_000 <= found[1][0] <= 15_000
+
+
+def test_stores_that_tell_seconds_lose_no_file_of_the_first_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An object of 10.7 s has the time 10 s, and the stream began at 10.3 s."""
+    storage, _ = open_storage("memory://seconds/x")
+    monkeypatch.setattr(storage, "resolution_ms", 1000)
+    selection = FileSelection(10_300, 5_000)
+    FileMonitor("memory://seconds/x", selection)
+    info = FileInfo("a", "a", 1, 10_000, is_dir=False)
+
+    assert selection.select(11_000, [info]) == ("a",)
+
+
+def test_a_monitor_is_pickled_without_what_it_saw(tmp_path: Path) -> None:
+    """A checkpoint of it has no names of old files."""
+    _file(tmp_path / "a-long-name", 1_000)
+    monitor = FileMonitor(tmp_path, FileSelection(2_000, 6_000))
+    monitor.find(10_000)
+    pickled = frames.dumps(monitor)
+
+    assert b"a-long-name" not in pickled
+    assert frames.loads(pickled).find(11_000) == ()

@@ -310,3 +310,10 @@ def test_splits_travel() -> None:
         *plan_fixed_records(files, 2, 2),
     ):
         assert frames.loads(frames.dumps(split)) == split
+
+
+def test_a_path_object_is_read_as_it_is(tmp_path: Path) -> None:
+    """Without looking for commas in it, which lists in text have."""
+    (tmp_path / "a,b").write_text("x\n")
+    (found,) = list_input(tmp_path / "a,b")
+    assert found.uri == f"file:{tmp_path}/a,b"

@@ -1,7 +1,6 @@
 """Remote storage: object stores and whatever else fsspec reaches."""
 
 import datetime
-import os  # noqa: TID251  Environment: where stores' clients look for what they need.
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,8 +12,9 @@ from urllib.parse import urlsplit
 from millstream.engine.base.errors import (
     DurabilityError,
     MissingDependencyError,
-    UsageError,
+    UnsupportedOperationError,
 )
+from millstream.engine.base.object_puts import PutNew, conditional_put, s3_endpoint
 from millstream.engine.base.storage import AppendStream, FileInfo, scratch_name
 
 
@@ -28,12 +28,18 @@ class FsspecStorage:
         filesystem: Any,
         *,
         has_directories: bool = True,
+        put_new: PutNew | None = None,
+        resolution_ms: int = 1,
     ) -> None:
         """Use an fsspec file system, which calls `root_uri` `root_path`.
 
         Without `has_directories` it is a plain store of objects: a directory is what the
         names of objects begin with, and an object is put whole, over one that is there.
+        `put_new` writes a file if there is none of its name. Times of files are rounded
+        down to `resolution_ms`.
         """
+        self.resolution_ms = resolution_ms
+        self._put_new = put_new
         self._root_uri = root_uri
         self._root_path = root_path.rstrip("/")
         self._fs = filesystem
@@ -93,6 +99,16 @@ class FsspecStorage:
         del sync
         self.make_dirs(self._fs._parent(path))
         self._fs.pipe_file(path, data)
+
+    def write_new(self, path: str, data: bytes) -> None:
+        """Put the whole object, on the condition that there is none."""
+        if self._put_new is None:
+            msg = f"'{self.uri(path)}' can't be made only if it isn't there"
+            raise UnsupportedOperationError(
+                msg, hint="a file system of this machine, s3:, gs: and abfs: can do it"
+            )
+        self.make_dirs(self._fs._parent(path))
+        self._put_new(path, data)
 
     def sync(self, path: str) -> None:
         """Do nothing: what can be read of a store is safe.
@@ -168,6 +184,7 @@ def _seconds(moment: Any) -> float:
 # Hadoop's names for what has another name elsewhere.
 _SCHEMES = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "abfss": "abfs"}
 _STORES_OF_OBJECTS = {"s3", "gs"}
+_RESOLUTION_MS = dict.fromkeys(("s3", "abfs", "sftp", "ssh", "ftp"), 1000)
 _SPOOLED_BYTES = 16 << 20
 _COPIED_BYTES = 4 << 20
 
@@ -189,7 +206,13 @@ def remote_storage(scheme: str, host: str) -> FsspecStorage:
     arrow = _arrow(plain, host)
     has_directories = plain not in _STORES_OF_OBJECTS
     if arrow is not None:
-        return FsspecStorage(root_uri, *arrow, has_directories=has_directories)
+        return FsspecStorage(
+            root_uri,
+            *arrow,
+            has_directories=has_directories,
+            put_new=conditional_put(plain),
+            resolution_ms=_RESOLUTION_MS.get(plain, 1),
+        )
     try:
         filesystem, root_path = url_to_fs(f"{plain}://{host}/")
     except (ImportError, ValueError) as error:
@@ -198,7 +221,12 @@ def remote_storage(scheme: str, host: str) -> FsspecStorage:
             msg, hint="pip install 'millstream[files]', or the fsspec package it names"
         ) from error
     return FsspecStorage(
-        root_uri, root_path, filesystem, has_directories=has_directories
+        root_uri,
+        root_path,
+        filesystem,
+        has_directories=has_directories,
+        put_new=conditional_put(plain, filesystem),
+        resolution_ms=_RESOLUTION_MS.get(plain, 1),
     )
 
 
@@ -236,14 +264,8 @@ def _s3_options() -> dict[str, Any]:
     """
     # A small object is then one request, not the three of an upload in parts.
     options: dict[str, Any] = {"allow_delayed_open": True}
-    for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
-        url = os.environ.get(name)
-        if not url:
-            continue
+    url = s3_endpoint()
+    if url is not None:
         parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.netloc:
-            msg = f"{name} is '{url}', which is no address of an S3 server"
-            raise UsageError(msg, hint="such as https://minio.example:9000")
         options |= {"endpoint_override": parts.netloc, "scheme": parts.scheme}
-        break
     return options

@@ -8,7 +8,7 @@ installed; anything else goes to fsspec.
 import os  # noqa: TID251  This module is the port that owns it.
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
@@ -16,7 +16,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self
 
-from millstream.engine.base.errors import DurabilityError
+from millstream.engine.base.errors import (
+    DurabilityError,
+    UnsupportedOperationError,
+    UsageError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,16 @@ class Storage(Protocol):
 
     def write_atomic(self, path: str, data: bytes, *, sync: bool = True) -> None:
         """Write a whole file: readers see all of it or what was there before."""
+        ...
+
+    def write_new(self, path: str, data: bytes) -> None:
+        """Write a whole file, to last, if there is none: of several writers one does.
+
+        Raises:
+            FileExistsError: It is there, perhaps by an earlier try of this very call.
+            MissingDependencyError: A library that can do so isn't installed.
+            UnsupportedOperationError: The storage has no way to do it.
+        """
         ...
 
     def sync(self, path: str) -> None:
@@ -155,6 +169,21 @@ class LocalStorage:
         with self.open_atomic(path, sync=sync) as out, disk_errors(path):
             out.write(data)
 
+    def write_new(self, path: str, data: bytes) -> None:
+        """Write beside the target, sync, give it the name, which fails if it is taken."""
+        target = Path(path)
+        _make_directory(target.parent)
+        scratch = _open_scratch(target.parent)
+        try:
+            with scratch, disk_errors(path):
+                scratch.write(data)
+                scratch.flush()
+                os.fsync(scratch.fileno())
+            _name_new(Path(scratch.name), target)
+        finally:
+            Path(scratch.name).unlink(missing_ok=True)
+        _sync_directory(target.parent)
+
     def sync(self, path: str) -> None:
         """Sync the file and its directory."""
         # Who may only read may still make it safe, where the system lets them.
@@ -191,16 +220,22 @@ class LocalStorage:
         is_dir = Path(path).is_dir()
         return _info(path, facts, is_dir=is_dir)
 
-    def list(self, path: str) -> list[FileInfo]:
-        """Return the entries of a directory; ones that vanish meanwhile are left out."""
+    def list_except(self, path: str, names: Container[str]) -> list[FileInfo]:
+        """Return the entries with other names; the system isn't asked about the rest."""
         found: list[FileInfo] = []
         with os.scandir(path) as entries:
             for entry in entries:
+                if entry.name in names:
+                    continue
                 try:
                     found.append(_info(entry.path, entry.stat(), is_dir=entry.is_dir()))
                 except FileNotFoundError:
                     continue
         return sorted(found, key=lambda info: info.name)
+
+    def list(self, path: str) -> list[FileInfo]:
+        """Return the entries of a directory; ones that vanish meanwhile are left out."""
+        return self.list_except(path, ())
 
 
 def _info(path: str, facts: os.stat_result, *, is_dir: bool) -> FileInfo:
@@ -287,6 +322,21 @@ def _open_scratch(directory: Path) -> BinaryIO:
             return (directory / scratch_name()).open("xb")
 
 
+def _name_new(scratch: Path, target: Path) -> None:
+    if os.name != "posix":
+        scratch.rename(target)  # Windows replaces nothing.
+        return
+    try:
+        target.hardlink_to(scratch)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        msg = f"can't make '{target}' only if it isn't there: {error}"
+        raise UnsupportedOperationError(
+            msg, hint="a file system with hard links is needed"
+        ) from error
+
+
 def _make_directory(directory: Path) -> None:
     """Make a directory that lasts: each new one is synced into the one it is in."""
     if directory.is_dir():
@@ -315,6 +365,26 @@ _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(?://([^/]*))?(.*)", re.DOTALL)
 def _local_path(host: str, rest: str, *, has_drives: bool) -> str:
     path = f"/{host}{rest}" if host else re.sub("^/+", "/", rest)
     return re.sub("^/(?=[A-Za-z]:)", "", path) if has_drives else path
+
+
+def path_text(path: "str | os.PathLike[str]") -> str:
+    """Return a path or URI as text: `pathlib.Path` and `UPath` have one.
+
+    Raises:
+        UsageError: It is neither, or carries settings of its own for a store.
+    """
+    if isinstance(path, str):
+        return path
+    if getattr(path, "storage_options", None):
+        msg = f"the options of '{path}' can't be used"  # They may be secret.
+        raise UsageError(
+            msg, hint="give the path alone, and what the store needs in the environment"
+        )
+    # A UPath is no os.PathLike where the file isn't on this machine.
+    if isinstance(path, os.PathLike) or hasattr(path, "protocol"):
+        return str(path)
+    msg = f"a path must be text or a Path, not {type(path).__name__}"
+    raise UsageError(msg)
 
 
 def mount(scheme: str, storage: Storage) -> None:

@@ -95,7 +95,7 @@ class WriteText:
     def __call__(self, storage: Storage, path: str) -> None:
         """Write the file."""
         with storage.create(path) as out, compressing(out, self.extension) as lines:
-            lines.writelines(map(_line, self.rows))
+            lines.writelines(map(line_of, self.rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,8 @@ class WriteObjects:
         object_files.write_rows(storage, path, self.rows, self.batch_rows, sync=False)
 
 
-def _line(record: Any) -> bytes:
+def line_of(record: Any) -> bytes:
+    """Return a record as a line with its end."""
     if isinstance(record, bytes):
         return record + b"\n"
     text = record if isinstance(record, str) else str(record)

@@ -10,7 +10,12 @@ from typing import Any
 from millstream.engine.base.compression import codec_of, damage_named, decompressed
 from millstream.engine.base.errors import IllegalArgumentError, SparkError
 from millstream.engine.base.globs import glob, is_pattern, split_path_list
-from millstream.engine.base.storage import FileInfo, Storage, open_storage
+from millstream.engine.base.storage import (
+    FileInfo,
+    Storage,
+    open_storage,
+    path_text,
+)
 from millstream.engine.durable import object_files
 from millstream.engine.plan.text import split_lines
 from millstream.engine.sources.text_lines import (
@@ -38,17 +43,19 @@ class InputPathError(SparkError, FileNotFoundError):
     """An input path that doesn't exist."""
 
 
-def list_input(paths: str) -> list[InputFile]:
+def list_input(paths: Any) -> list[InputFile]:
     """Return the files a path expression names, in order.
 
     A file, a directory (not its sub-directories), a pattern, or a comma-separated list of
-    such. Names that start with `_` or `.` are left out of directories and patterns.
+    such; or a `Path`. Names that start with `_` or `.` are left out of directories and patterns.
 
     Raises:
         InputPathError: A path doesn't exist, or a pattern matches nothing.
+        UsageError: It is no path.
     """
     found: list[InputFile] = []
-    for each in split_path_list(paths):
+    named = split_path_list(paths) if isinstance(paths, str) else [path_text(paths)]
+    for each in named:
         storage, path = open_storage(each)
         matches = list(glob(storage, path))
         if not matches:
