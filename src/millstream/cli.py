@@ -544,3 +544,83 @@ def _ask(request: "Request", program: str, args: tuple[str, ...]) -> "Answer":
     elif code not in (None, 0):
         msg += f": it ended with exit code {code} before"
     raise _NoPlanError(msg)
+
+
+@main.command(
+    name="dead-letters",
+    epilog=(
+        "Examples:\n\n  millstream dead-letters /data/dead-letters\n\n"
+        "  millstream dead-letters --name parse --show 1700000000000-0-5 /data/dead-letters"
+    ),
+)
+@click.option("--name", "names", multiple=True, help="Only letters of this name.")
+@click.option(
+    "--newest",
+    type=click.IntRange(min=0),
+    default=10,
+    show_default=True,
+    help="How many of the newest to list.",
+)
+@click.option("--show", "number", metavar="ID", help="Print one letter whole.")
+@click.option("--json", "is_json", is_flag=True, help="Print all letters as JSON.")
+@click.argument("directory", metavar="DIR")
+def dead_letters(
+    *,
+    names: tuple[str, ...],
+    newest: int,
+    number: str | None,
+    is_json: bool,
+    directory: str,
+) -> None:
+    """Print which records a program has put into DIR as dead letters, and why.
+
+    Counts by error, then the newest. Records that are pickled aren't unpickled.
+    """
+    from millstream import dead_letter_commands as commands  # noqa: PLC0415
+    from millstream.engine.base.errors import MillstreamError  # noqa: PLC0415
+
+    try:
+        told = commands.report(directory, names)
+        if number is not None:
+            text = commands.letter_as_text(*commands.find(told, number))
+        else:
+            text = commands.as_json(told) if is_json else commands.as_text(told, newest)
+    except (MillstreamError, OSError) as error:
+        raise click.ClickException(_in_words(error)) from error
+    click.echo(text)
+
+
+@main.command(
+    name="replay-dead-letters",
+    epilog=(
+        "Examples:\n\n  millstream replay-dead-letters /data/dead-letters\n\n"
+        "  millstream replay-dead-letters --only ValueError --dry-run /data/dead-letters"
+    ),
+)
+@click.option("--name", "names", multiple=True, help="Only letters of this name.")
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="WHAT",
+    help="Only letters with this id, type of error, or batch time in ms. Repeatable.",
+)
+@click.option("--dry-run", "is_dry", is_flag=True, help="Only say how many there are.")
+@click.argument("directory", metavar="DIR")
+def replay_dead_letters(
+    *, names: tuple[str, ...], only: tuple[str, ...], is_dry: bool, directory: str
+) -> None:
+    """Have the program whose dead letters are in DIR take them in again.
+
+    The program that runs, or the next one that is started, takes the records in where it
+    says onError, in its next batch, each once. What fails again is a letter again, with a
+    higher attempt.
+    """
+    from millstream import dead_letter_commands as commands  # noqa: PLC0415
+    from millstream.engine.base.errors import MillstreamError  # noqa: PLC0415
+
+    try:
+        made = commands.mark(directory, names, only, is_dry=is_dry)
+    except (MillstreamError, OSError) as error:
+        raise click.ClickException(_in_words(error)) from error
+    for each in made:
+        click.echo(each.as_text())

@@ -16,6 +16,11 @@ from millstream.engine.plan.partitioners import Partitioner, portable_hash
 from millstream.engine.plan.steps import MapPartitions
 from millstream.engine.sinks.contract import Sink
 from millstream.engine.sinks.writing import SinkWriter
+from millstream.engine.streams.bad_records import (
+    LetteredOutput,
+    LetteredWriter,
+    marks_above,
+)
 from millstream.engine.streams.map_state import MapStateOperator, SnapshotsOperator
 from millstream.engine.streams.operators import (
     Operator,
@@ -42,6 +47,7 @@ from millstream.streaming.util import (
 
 if TYPE_CHECKING:
     from millstream.rdd import RDD
+    from millstream.streaming.bad_records import DeadLetters
     from millstream.streaming.context import StreamingContext
 
 __all__ = ["DStream", "MapWithStateDStream", "TransformedDStream"]
@@ -314,6 +320,10 @@ class DStream(Generic[T_co]):
 
     def _output(self, function: Callable[[int, Any], None], name: str) -> None:
         graph = self._operator.graph
+        marks = marks_above(self._operator)
+        if marks:
+            key = f"{name}-{len(graph.outputs)}"
+            function = LetteredOutput(function, marks, key)
         graph.outputs.append(OutputOperator(graph, self._operator, function, name))
 
     def foreachRDD(self, func: Callable[..., Any]) -> None:
@@ -379,12 +389,44 @@ class DStream(Generic[T_co]):
             msg = f"an output's name must be text, not {name!r}"
             raise PySparkTypeError(msg)
         graph = self._operator.graph
-        writer = SinkWriter(
-            sink, f"{self._sc.appName}.{name}", graph.rdds.run_parts, columns
-        )
-        output = SinkOutput(graph, self._operator, writer)
+        marks = marks_above(self._operator)
+        lettered = LetteredWriter(marks, name, graph.rdds) if marks else None
+        run_parts = graph.rdds.run_parts if lettered is None else lettered.run_parts
+        writer = SinkWriter(sink, f"{self._sc.appName}.{name}", run_parts, columns)
+        if lettered is not None:
+            lettered.writer = writer
+        output = SinkOutput(graph, self._operator, lettered or writer)
         graph.name(output, f"writeTo {name}")
         graph.outputs.append(output)
+
+    # Errors.
+
+    def onError(
+        self,
+        policy: "str | DeadLetters",
+        *,
+        name: str | None = None,
+        max_share: float = 0.5,
+    ) -> "DStream[T_co]":
+        """Return the stream, from which on a record that makes a step raise is taken out.
+
+        Of every step up to the next shuffle, join, persisted stream, or the output: the
+        record is found and taken out as it is here, and the batch gives what it would have
+        given without it. "skip" counts and logs such records; `DeadLetters(directory)`
+        keeps each with its error and position, under `name`; "fail", the default without
+        this, fails the batch. See the guide's "Bad records".
+
+        A partition of 100 records or more of which more than `max_share` are bad fails all
+        the same, and so does one of ten or more that are all bad.
+
+        Raises:
+            PySparkValueError: It is no such policy, or another stream has the name.
+            UsageError: The name can't name a directory.
+        """
+        from millstream.streaming.bad_records import operator_of  # noqa: PLC0415
+
+        made = operator_of(self._operator, self._ssc, policy, name, max_share)
+        return TransformedDStream(made, self._ssc)
 
     # Keeping.
 

@@ -139,6 +139,11 @@ class DirectPartition:
         source, of = self._loaded()
         return source.read_blocks(of)
 
+    def describe(self) -> str:
+        """Return the range in words."""
+        source, of = self._loaded()
+        return source.describe(of)
+
     def _loaded(self) -> tuple[DirectSource[Any, Any], Any]:
         source: DirectSource[Any, Any] = frames.loads_function(self.pickled)
         return source, source.of_data(self.data)

@@ -4,6 +4,7 @@ The user's own traceback without the engine's frames, the stage's steps by name,
 partition, and a short form of the record.
 """
 
+import re
 import reprlib
 import traceback
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any
 
 from millstream.engine.base.call_site import is_ours
 from millstream.engine.base.errors import PySparkRuntimeError
-from millstream.engine.plan.fusion import Culprit, find_culprit
+from millstream.engine.plan.fusion import Culprit, find_culprit, is_fusible
 from millstream.engine.plan.nodes import RddNode
 from millstream.engine.plan.steps import Step
 
@@ -22,6 +23,8 @@ MEMORY_HINT = (
     "memory ran out: use more partitions, so that a task reads less, or fewer slots, so "
     "that fewer tasks run at a time"
 )
+
+_MESSAGE_MAX = 2000
 
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 120
@@ -71,6 +74,62 @@ def describe(
         )
     strip_engine_frames(error)
     return TaskFailure(error, "\n".join(lines))
+
+
+def operator_of(
+    error: BaseException, trail: list[tuple[Step, RddNode]], ending: str
+) -> str:
+    """Return in which step of a stage an error was raised; else `ending`."""
+    culprit = find_culprit(error.__traceback__)
+    position = None if culprit is None else _position(culprit, trail)
+    if position is None:
+        position = next(
+            (at for at, (step, _) in enumerate(trail) if not is_fusible(step)), None
+        )
+    if position is None:
+        return ending
+    step, node = trail[position]
+    return f"{step.name} ({node.call_site})" if node.call_site else step.name
+
+
+_SITE = re.compile(r" at (.+):(\d+)\)?$")
+
+
+def user_line(error: BaseException, operator: str) -> tuple[str | None, int | None]:
+    """Return the user's file and line that are nearest to where an error was raised.
+
+    Where none of the user's functions ran, say that a step is `int`, it is where the
+    program makes the step; `operator` says it, as `operator_of` does.
+    """
+    site = _SITE.search(operator)
+    found: tuple[str | None, int | None] = (
+        (None, None) if site is None else (site[1], int(site[2]))
+    )
+    current = error.__traceback__
+    while current is not None:
+        if not is_ours(current.tb_frame.f_code.co_filename):
+            found = current.tb_frame.f_code.co_filename, current.tb_lineno
+        current = current.tb_next
+    return found
+
+
+def message_of(error: BaseException) -> str:
+    """Return what an error says, shortened; one that can't say it is named."""
+    try:
+        text = str(error)
+    except Exception as other:
+        return f"<a message that raises {type(other).__name__}>"
+    return text if len(text) <= _MESSAGE_MAX else f"{text[:_MESSAGE_MAX]}..."
+
+
+def name_of(kind: type[BaseException]) -> str:
+    """Return the name of a type of errors, as a traceback has it."""
+    name = kind.__qualname__
+    return (
+        name
+        if kind.__module__ in {"builtins", "__main__"}
+        else f"{kind.__module__}.{name}"
+    )
 
 
 def shorten(value: Any) -> str:

@@ -1,6 +1,6 @@
 """Tasks: one partition of one stage, evaluated from its lineage."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any, Protocol
@@ -19,6 +19,7 @@ from millstream.engine.columnar.blocks import (
 from millstream.engine.columnar.execution import Columnar, Mode
 from millstream.engine.columnar.reports import StageReport
 from millstream.engine.durable.state_store import StoredState
+from millstream.engine.jobs import bad_records
 from millstream.engine.jobs.actions import (
     Action,
     Apply,
@@ -140,6 +141,12 @@ class Task:
     """Which way each step went."""
     trail: list[tuple[Step, RddNode]] = field(default_factory=list)
     """Every step in the order the task came to it; errors are told by it."""
+    finds: list[bad_records.Find] = field(default_factory=list)
+    """The bad records that were taken out; see `bad_records`."""
+    given: Mapping[tuple[int, int], Iterable[Any]] | None = None
+    """What takes the place of some partitions, by node."""
+    unkept: RddNode | None = None
+    """A persisted RDD that this task computes and doesn't keep."""
     _loaded: dict[int, Any] = field(default_factory=dict)
     _is_taking: bool = False
     _finisher: Finisher = field(init=False)
@@ -152,8 +159,26 @@ class Task:
     ) -> Any:
         """Return what `action` makes of one partition.
 
-        `key` identifies the action's function over jobs.
+        `key` identifies the action's function over jobs. What a mark lets pass is taken
+        out and is in `finds`.
         """
+        try:
+            return self._run_action(node, partition, action, key)
+        except MissingShuffleError:
+            raise
+        except Exception as raised:
+            error = raised
+        found = bad_records.search(
+            self, node, partition, error, bad_records.action_check(action), action.name
+        )
+        if found is None:
+            raise error
+        self.finds += found.finds
+        return found.again()._run_action(node, partition, action, key)
+
+    def _run_action(
+        self, node: RddNode, partition: int, action: Action, key: bytes
+    ) -> Any:
         self._is_taking = isinstance(action, Take)
         pending = self.evaluate(node, partition)
         match action:
@@ -175,7 +200,28 @@ class Task:
                 return self._finisher.count_by_value(pending)
 
     def write_shuffle(self, node: RddNode, partition: int) -> tuple[Frozen, ...]:
-        """Return one map output: the pairs of `partition`, one bucket a reducer."""
+        """Return one map output: the pairs of `partition`, one bucket a reducer.
+
+        What a mark lets pass is taken out and is in `finds`.
+        """
+        try:
+            return self._write_shuffle(node, partition)
+        except MissingShuffleError:
+            raise
+        except Exception as raised:
+            error = raised
+        op = node.op
+        assert isinstance(op, Shuffled), "only a shuffle has map outputs"
+        check = bad_records.each(bad_records.pair_check(node, self._functions(node)))
+        found = bad_records.search(
+            self, op.parent, partition, error, check, node.call_site
+        )
+        if found is None:
+            raise error
+        self.finds += found.finds
+        return found.again()._write_shuffle(node, partition)
+
+    def _write_shuffle(self, node: RddNode, partition: int) -> tuple[Frozen, ...]:
         op = node.op
         assert isinstance(op, Shuffled), "only a shuffle has map outputs"
         functions: ShuffleFunctions = self._functions(node)
@@ -196,6 +242,35 @@ class Task:
             pairs = listed.thaw() if isinstance(listed, Columns) else listed
         buckets = split_pairs(pairs, op.partitioner.count, functions.place)
         return tuple(map(freeze, buckets))
+
+    def over(
+        self,
+        given: Mapping[tuple[int, int], Iterable[Any]],
+        *,
+        unkept: RddNode | None,
+        loaded: dict[int, Any] | None = None,
+    ) -> "Task":
+        """Return a like task in which `given` takes the place of some partitions.
+
+        With `loaded` it shares its copies of functions with others that have it, too.
+        """
+        made = Task(self.blocks, self.shuffles, self.now_ms, self.columnar)
+        made.given, made.unkept = given or None, unkept
+        if loaded is not None:
+            made._loaded = loaded
+        return made
+
+    def iterate(self, node: RddNode, partition: int) -> Iterator[Any]:
+        """Return the records of one partition, computed as they are asked for."""
+        return self._finisher.iterate(self.evaluate(node, partition))
+
+    def listed(self, node: RddNode, partition: int) -> list[Any]:
+        """Return the records of one partition."""
+        return self._finisher.to_list(self.evaluate(node, partition))
+
+    def functions_of(self, node: RddNode) -> Any:
+        """Return this task's copies of a node's functions."""
+        return self._functions(node)
 
     def _split(self, pairs: Columns, node: RddNode) -> tuple[Frozen, ...]:
         op = node.op
@@ -218,7 +293,10 @@ class Task:
         while waiting:
             node, part, input_count, is_taking = waiting.pop()
             if input_count < 0:
-                if node.level is not None:
+                if self.given is not None and (node.id, part) in self.given:
+                    done.append(Pending(part, self.given[node.id, part]))
+                    continue
+                if node.level is not None and node is not self.unkept:
                     kept = self.blocks.get_frozen(cached_id(node, part))
                     if kept is not None:
                         self._is_taking = is_taking
@@ -234,7 +312,7 @@ class Task:
             pending = self._apply(node, part, done[split:])
             self._is_taking = is_taking
             del done[split:]
-            if node.level is not None:
+            if node.level is not None and node is not self.unkept:
                 pending = self._keep(node, part, pending)
             elif pending.nested > _NESTED_MAX:
                 pending = Pending(part, self._finisher.to_list(pending))
@@ -244,7 +322,7 @@ class Task:
 
     def _keep(self, node: RddNode, part: int, pending: Pending) -> Pending:
         assert node.level is not None, "only a persisted RDD is kept"
-        frozen = self._finisher.frozen(pending)
+        frozen = self._frozen(node, part, pending)
         block_id = cached_id(node, part)
         group = f"rdd-{node.id}"
         self.blocks.put_frozen(
@@ -253,6 +331,21 @@ class Task:
         # Frozen, not the list just made: what is kept must not be shared with code that
         # could change it.
         return self._of_blocks([frozen], part)
+
+    def _frozen(self, node: RddNode, part: int, pending: Pending) -> Frozen:
+        """Return what is to be kept, without what a mark lets pass."""
+        try:
+            return self._finisher.frozen(pending)
+        except MissingShuffleError:
+            raise
+        except Exception as raised:
+            error = raised
+        found = bad_records.search(self, node, part, error, None)
+        if found is None:
+            raise error
+        made = freeze(found.again_unkept().listed(node, part))
+        self.finds += bad_records.untold(found.finds)
+        return made
 
     def _of_blocks(self, blocks: Iterable[Frozen], part: int) -> Pending:
         if self.columnar.mode is Mode.OFF or self._is_taking:
@@ -280,6 +373,11 @@ class Task:
                 return self._through_steps(node, part, pending)
             case Union():
                 (pending,) = inputs
+                if node.mark is not None and part in node.mark.taken_out:
+                    taken_out = node.mark.taken_out[part]
+                    whole = enumerate(self._finisher.iterate(pending))
+                    others = (row for at, row in whole if at not in taken_out)
+                    return Pending(part, others, nested=pending.nested + 1)
                 return self._reindexed(pending, part)
             case AlignedUnion() | Coalesced():
                 return self._chained(inputs, part)

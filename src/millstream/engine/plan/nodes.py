@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 from millstream.engine.base.levels import StorageLevel
+from millstream.engine.plan.marks import RecordMark
 from millstream.engine.plan.partitioners import Partitioner
 from millstream.engine.plan.steps import Aggregator, Step
 
@@ -140,6 +141,8 @@ class RddNode:
     """The operation's functions, pickled by the first job that needs them."""
     scope: Any = None
     """What the runner ties to the life of this node; see jobs/lifetimes."""
+    mark: RecordMark | None = None
+    """What becomes of records that make later steps raise; of a union of one parent."""
 
     def parents(self) -> tuple["RddNode", ...]:
         """Return the nodes this one is made from."""
@@ -185,6 +188,8 @@ class RddNode:
         """Return what pages and errors call this RDD."""
         if self.name:
             return self.name
+        if self.mark is not None:
+            return "onError"
         match self.op:
             case Pipeline(steps=steps):
                 return steps[-1].name

@@ -98,6 +98,15 @@ class Sink(ABC, Generic[T_contra]):
             StaleRunError: A newer run has taken over.
         """
 
+    def check(self, records: Records[T_contra]) -> None:
+        """Raise if some of these records can never be written; write nothing, ask nobody.
+
+        Only called when a task of a stream with `onError` has failed, and its steps are
+        not to blame: again and again, in a task, with ever fewer of the partition's
+        records, until those that can't be written are alone.
+        """
+        del records
+
     def commit(self, batch: SinkBatch, written: Mapping[int, Any]) -> None:
         """Commit the batch, on the driver, when all partitions are written.
 

@@ -1,7 +1,7 @@
 """Writing: one batch after the other goes to a sink, from its first partition to its mark."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -25,6 +25,10 @@ class WritePart:
     def __call__(self, partition: int, pieces: Iterator[Any]) -> Any:
         """Write one partition."""
         return self.sink.write(self.batch, partition, Records(pieces, self.names))
+
+    def check(self, rows: Iterable[Any]) -> None:
+        """Raise if some of these rows can never be written."""
+        self.sink.check(Records([rows], self.names))
 
 
 class SinkWriter:
