@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from millstream.engine.sinks.postgres import PostgresSink
     from millstream.engine.sinks.redis import RedisSink
     from millstream.engine.sinks.sqlite import SqliteSink
+    from millstream.engine.sinks.table_errors import TableError
     from millstream.engine.sinks.webhook import WebhookSink
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "SinkBatch",
     "SqliteSink",
     "StaleRunError",
+    "TableError",
     "TextSink",
     "WebhookSink",
     "check_partitions",
@@ -74,6 +76,7 @@ _MODULES = {
     "RedisSink": "redis",
     "SchemaError": "file_schema",
     "SqliteSink": "sqlite",
+    "TableError": "table_errors",
     "TextSink": "files",
     "WebhookSink": "webhook",
     "read_manifest": "file_reading",

@@ -54,7 +54,7 @@ class Sink(ABC, Generic[T_contra]):
     nobody sees yet, and commits the batch as one in `commit`.
 
     The sink is pickled, into checkpoints and tasks: keep what it takes to connect, not
-    connections (`engine/sinks/connections` keeps them for a process).
+    connections; what connects keeps those for a process, by their settings.
     """
 
     @property

@@ -1,0 +1,290 @@
+"""IcebergSink: batches go to an Iceberg table, each as one snapshot, with its mark.
+
+The mark is in the table's properties, which last, and in the snapshot's summary, for who
+looks at the history. A commit holds only if the snapshot is still the one that the marks
+were read with: the library's own retries, which would let a stale writer in, are off. A new
+run adds an empty snapshot, so that whatever an older one is about to commit is refused.
+"""
+
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
+
+import polars as pl
+
+from millstream.engine.base.errors import PySparkTypeError, SparkError
+from millstream.engine.base.extras import needed
+from millstream.engine.base.secrets import Secret, revealed
+from millstream.engine.sinks.contract import Opening, Sink, SinkBatch, check_run
+from millstream.engine.sinks.fitting import Types, fitted, stored, unified
+from millstream.engine.sinks.handed_over import (
+    HandedOver,
+    Place,
+    as_arrow,
+    frames_of,
+    hand_over,
+    has_files,
+    schemas_of,
+)
+from millstream.engine.sinks.lake_tables import (
+    lake_type,
+    options_apart,
+    polars_schema,
+)
+from millstream.engine.sinks.records import Records
+from millstream.engine.sinks.sql_tables import new_columns
+from millstream.engine.sinks.table_errors import TableError
+
+T = TypeVar("T")
+_TRIES, _WAIT_S = 8, 0.05
+
+
+class IcebergSink(Sink[Any]):
+    """Writes records to an Iceberg table: dicts, rows, dataclasses, or columns."""
+
+    def __init__(
+        self,
+        catalog: Mapping[str, str | Secret],
+        table: str | Sequence[str],
+        *,
+        partition_by: Sequence[str] = (),
+        evolve: bool = False,
+        types: Types | None = None,
+    ) -> None:
+        """Append to `table`, "namespace.table", of a catalog.
+
+        `catalog` has the properties of the package pyiceberg, such as {"type": "sql",
+        "uri": "sqlite:////data/catalog.db", "warehouse": "file:///data"}, and "name" if it
+        isn't called "default"; secrets among them are kept as such. A namespace or table
+        that isn't there is made: the table of the first records' types, or of those in
+        `types`, {column: Polars type}, partitioned by the columns in `partition_by`.
+        `evolve` adds columns that later records have.
+
+        Raises:
+            MissingDependencyError: pyiceberg isn't installed.
+            PySparkTypeError: The table isn't named so.
+        """
+        needed("pyiceberg", "iceberg", "IcebergSink")
+        needed("pyarrow", "iceberg", "IcebergSink")
+        parts = tuple(table.split(".")) if isinstance(table, str) else tuple(table)
+        if len(parts) < 2 or not all(parts):
+            msg = f"an Iceberg table is named 'namespace.table', not {table!r}"
+            raise PySparkTypeError(msg)
+        self._parts = parts
+        self._partition_by = tuple(partition_by)
+        self._evolve, self._types = evolve, dict(types or {})
+        settings = dict(catalog)
+        self._catalog_name = str(settings.pop("name", "default"))
+        self._catalog_settings = options_apart(settings, "iceberg")
+
+    @property
+    def identity(self) -> str:
+        """The catalog's name and the table's."""
+        return f"Iceberg table {self._catalog_name}.{'.'.join(self._parts)}"
+
+    # On the driver.
+
+    def open(self, output: str, run: int) -> Opening:
+        """Make the table if it isn't there, and keep the run's number in it."""
+        opening = self._retried(lambda catalog: self._opened(catalog, output, run))
+        with self._told():
+            self._place(output).clear()
+        return opening
+
+    def _opened(self, catalog: Any, output: str, run: int) -> Opening:
+        exceptions = needed("pyiceberg.exceptions", "iceberg", "IcebergSink")
+        try:
+            table = self._table(catalog)
+        except (exceptions.NoSuchTableError, exceptions.NoSuchNamespaceError):
+            table = self._made(catalog)
+        known = table.properties.get(_run_of(output))
+        kept = run if known is None else max(int(known) + 1, run)
+        with table.transaction() as transaction:
+            transaction.set_properties({_run_of(output): str(kept)})
+            # A snapshot, so that commits which are under way are refused.
+            transaction.append(
+                table.schema().as_arrow().empty_table(),
+                snapshot_properties={_run_of(output): str(kept)},
+            )
+        newest = table.properties.get(_batch_of(output))
+        return Opening(kept, None if newest is None else int(newest))
+
+    def begin(self, batch: SinkBatch) -> Collection[int]:
+        """Return all partitions, if the batch is committed."""
+        there = self._retried(
+            lambda catalog: self._is_there(self._table(catalog), batch)
+        )
+        return range(batch.partitions) if there else ()
+
+    def write(self, batch: SinkBatch, partition: int, records: Records[Any]) -> Any:
+        """Return a partition for the driver."""
+        with self._told():
+            return hand_over(
+                records,
+                batch,
+                partition,
+                lambda: self._place(batch.output).of_run(batch.run),
+            )
+
+    def commit(self, batch: SinkBatch, written: Mapping[int, Any]) -> None:
+        """Commit the batch, with its mark; one without records needs none."""
+        if any(each.rows for each in written.values()):
+            self._retried(lambda catalog: self._committed(catalog, batch, written))
+        if has_files(written):
+            self.abort(batch)
+
+    def abort(self, batch: SinkBatch) -> None:
+        """Delete files that tasks have handed over."""
+        with self._told():
+            self._place(batch.output).of_run(batch.run).clear()
+
+    def _committed(
+        self, catalog: Any, batch: SinkBatch, written: Mapping[int, HandedOver]
+    ) -> None:
+        table = self._table(catalog)
+        if self._is_there(table, batch):
+            return
+        schema = stored(unified(schemas_of(written), self._types), lake_type)
+        marks = {
+            _batch_of(batch.output): str(batch.time_ms),
+            _run_of(batch.output): str(batch.run),
+        }
+        place = self._place(batch.output).of_run(batch.run)
+        frames = frames_of(written, lambda: place)
+        with table.transaction() as transaction:
+            target = self._target(table, transaction, schema)
+            with as_arrow(fitted(frames, target, self.identity), target) as reader:
+                # The library reads tables with partitions at once only.
+                is_whole = bool(transaction.table_metadata.spec().fields)
+                data = reader.read_all() if is_whole else reader
+                transaction.append(data, snapshot_properties=marks)
+            transaction.set_properties(marks)
+
+    def _target(self, table: Any, transaction: Any, schema: pl.Schema) -> pl.Schema:
+        """Return what records have to be like, when the table has their columns."""
+        known = polars_schema(table.schema().as_arrow())
+        is_new = not known
+        if is_new and not schema:
+            msg = f"{self.identity} can't be made: all columns are None"
+            raise SparkError(msg, hint="pass types={column: Polars type}")
+        fields = [table.schema().find_field(f.source_id) for f in table.spec().fields]
+        there = tuple(field.name for field in fields)
+        if not is_new and self._partition_by and there != self._partition_by:
+            msg = (
+                f"{self.identity} is partitioned by {', '.join(there) or 'nothing'}, not "
+                f"by {', '.join(self._partition_by)}"
+            )
+            raise SparkError(msg, hint="leave partition_by out, or write a new table")
+        empty = pl.DataFrame(schema=schema)
+        evolve = self._evolve or is_new
+        new = new_columns(empty, known, self.identity, evolve=evolve)
+        if new:
+            with (
+                as_arrow(iter(()), {name: schema[name] for name in new}) as reader,
+                transaction.update_schema() as update,
+            ):
+                update.union_by_name(reader.schema)
+        if is_new and self._partition_by:
+            with transaction.update_spec() as spec:
+                for name in self._partition_by:
+                    spec.add_identity(name)
+        return pl.Schema({**schema, **known})
+
+    # Marks.
+
+    def _is_there(self, table: Any, batch: SinkBatch) -> bool:
+        """Say whether a batch is committed; refuse an older run."""
+        check_run(
+            batch, int(table.properties.get(_run_of(batch.output), 0)), self.identity
+        )
+        newest_ms = table.properties.get(_batch_of(batch.output))
+        return newest_ms is not None and int(newest_ms) >= batch.time_ms
+
+    def _retried(self, work: Callable[[Any], T]) -> T:
+        """Do what ends in a commit; again, some times, where others were faster.
+
+        Each time the marks are read anew, and the commit made from the beginning.
+        """
+        exceptions = needed("pyiceberg.exceptions", "iceberg", "IcebergSink")
+        for attempt in range(1, _TRIES + 1):
+            try:
+                with self._told(), self._catalog() as catalog:
+                    return work(catalog)
+            except TableError as error:
+                is_late = isinstance(error.__cause__, exceptions.CommitFailedException)
+                if not is_late or attempt == _TRIES:
+                    raise
+                threading.Event().wait(_WAIT_S * attempt)
+        msg = "the last try returns or raises"
+        raise AssertionError(msg)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Tell errors of the library, and of what it reads and writes, as ours."""
+        try:
+            yield
+        except SparkError:
+            raise
+        except Exception as error:
+            # The library lets through those of its catalogs' and storages' clients.
+            text = " ".join(str(error).split())
+            for value in self._catalog_settings.values():
+                if isinstance(value, Secret):
+                    text = text.replace(value.reveal(), "*****")
+            msg = f"{self.identity}: {type(error).__name__}: {text}"
+            raise TableError(msg, hint=_HINT) from error
+
+    # The catalog.
+
+    @contextmanager
+    def _catalog(self) -> Iterator[Any]:
+        catalogs = needed("pyiceberg.catalog", "iceberg", "IcebergSink")
+        catalog = catalogs.load_catalog(
+            self._catalog_name, **revealed(self._catalog_settings)
+        )
+        try:
+            yield catalog
+        finally:
+            catalog.close()
+
+    def _table(self, catalog: Any) -> Any:
+        table = catalog.load_table(self._parts)
+        # The library tries a commit again, and so lets in who began before another one.
+        # This is of the object only, not of the table.
+        changed = {**table.properties, "commit.retry.num-retries": "0"}
+        table.metadata = table.metadata.model_copy(update={"properties": changed})
+        return table
+
+    def _made(self, catalog: Any) -> Any:
+        exceptions = needed("pyiceberg.exceptions", "iceberg", "IcebergSink")
+        schemas = needed("pyiceberg.schema", "iceberg", "IcebergSink")
+        catalog.create_namespace_if_not_exists(self._parts[:-1])
+        with suppress(exceptions.TableAlreadyExistsError):  # By another run, just now.
+            # A run has to be known before there are records: columns come with these.
+            catalog.create_table(self._parts, schemas.Schema())
+        return self._table(catalog)
+
+    def _place(self, output: str) -> Place:
+        """Return where large partitions wait, in the table's own storage."""
+        arrow_io = needed("pyiceberg.io.pyarrow", "iceberg", "IcebergSink")
+        with self._catalog() as catalog:
+            table = self._table(catalog)
+        location = f"{table.location().rstrip('/')}/_millstream"
+        files = arrow_io.PyArrowFileIO(table.io.properties)
+        scheme, host, path = arrow_io.PyArrowFileIO.parse_location(location)
+        return Place.beside(files.fs_by_scheme(scheme, host), path, output)
+
+
+_HINT = (
+    "check that catalog and storage are there, and their settings; the batch is tried "
+    "again with the next one"
+)
+
+
+def _run_of(output: str) -> str:
+    return f"millstream.{output}.run"
+
+
+def _batch_of(output: str) -> str:
+    return f"millstream.{output}.batch-ms"
