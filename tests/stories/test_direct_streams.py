@@ -1,5 +1,6 @@
 """Stories of direct streams and sinks: each record once, whatever fails on the way."""
 
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
@@ -309,13 +310,33 @@ def test_a_range_that_is_no_plain_data_is_told(tmp_path: Path) -> None:
             h.run()
 
 
-def test_sources_and_sinks_of_a_script_travel_to_workers(tmp_path: Path) -> None:
-    """Their classes are pickled by value, for tasks in other processes."""
+class Telling(Right):
+    """A sink that tells which process writes."""
+
+    def write(self, batch: SinkBatch, partition: int, records: Records[Any]) -> None:
+        """Write, and tell."""
+        super().write(batch, partition, records)
+        Path(self.path).with_name(f"pid-{os.getpid()}").touch()
+
+
+def test_sources_and_sinks_travel_to_workers(tmp_path: Path) -> None:
+    """Tasks in other processes read and write."""
     there_are(tmp_path, 6)
-    with StreamHarness(master="local-cluster[2,1,100]", setup=_Setup(tmp_path)) as h:
-        h.run(2)
+    with SparkContext("local-cluster[2,1,100]", "travelling") as sc:
+        with pytest.warns(FutureWarning):
+            ssc = StreamingContext(sc, 0.1)
+        numbers = ssc.directStream(Numbers(tmp_path))
+        sink = Telling(str(tmp_path / "out.db"))
+        numbers.map(_as_record).writeTo(sink, name="numbers")
+        ssc.start()
+        while not (tmp_path / "out.db").exists() or len(written(tmp_path)) < 6:
+            assert not ssc.awaitTerminationOrTimeout(0.05)
+        ssc.stop(stopSparkContext=False)
 
     assert written(tmp_path) == list(range(6))
+    pids = {int(each.name.removeprefix("pid-")) for each in tmp_path.glob("pid-*")}
+    assert pids
+    assert os.getpid() not in pids
 
 
 def test_no_stream_is_added_after_the_start(sc: SparkContext, tmp_path: Path) -> None:

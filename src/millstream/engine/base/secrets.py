@@ -16,7 +16,8 @@ from millstream.engine.base.errors import UsageError
 
 _HIDDEN = "*****"
 _SECRET = re.compile(
-    r"secret|passw(or)?d|pwd|token|credential|access[._-]?key|api[._-]?key|sasl\.jaas",
+    r"secret|passw(or)?d|pwd|token|credential|(access|api|account)[._-]?key|sasl\.jaas"
+    r"|(^|[._-])sas([._-]|$)",
     re.IGNORECASE,
 )
 _local = threading.local()
