@@ -54,6 +54,7 @@ _PLAIN = (
     "streaming.dstream",
     "streaming.flume",
     "streaming.kafka",
+    "streaming.kafka010",
     "streaming.kinesis",
     "streaming.listener",
     "streaming.mqtt",

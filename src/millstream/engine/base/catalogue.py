@@ -471,15 +471,41 @@ _WRITE_AHEAD_LOGS = (
 
 _KAFKA = "spark.streaming.kafka"
 _KAFKA_DIRECT = (
-    _later(f"{_KAFKA}.maxRatePerPartition", _I, "0", "records a second; 0: no limit"),
-    _later(f"{_KAFKA}.minRatePerPartition", _I, "1", "lower bound of back-pressure"),
-    _later(f"{_KAFKA}.consumer.cache.enabled", _B, "true", "keep consumers open"),
-    _later(f"{_KAFKA}.consumer.cache.initialCapacity", _I, "16", "consumers kept"),
-    _later(f"{_KAFKA}.consumer.cache.maxCapacity", _I, "64", "consumers kept at most"),
-    _later(f"{_KAFKA}.consumer.cache.loadFactor", _N, "0.75", "of that cache"),
-    _later(f"{_KAFKA}.consumer.poll.ms", _MS, "120000", "time-out of a poll"),
-    _later(f"{_KAFKA}.allowNonConsecutiveOffsets", _B, "false", "tolerate gaps"),
-    _later(f"{_KAFKA}.maxRetries", _I, "1", "tries of finding a leader"),
+    _works(
+        f"{_KAFKA}.maxRatePerPartition",
+        _I,
+        "0",
+        "records a second that a direct stream reads of a partition; 0: no limit",
+    ),
+    _works(
+        f"{_KAFKA}.minRatePerPartition",
+        _I,
+        "1",
+        "records a batch has of a partition at least, where its rate is limited",
+    ),
+    _works(
+        f"{_KAFKA}.consumer.cache.enabled",
+        _B,
+        "true",
+        "whether a process keeps consumers for its next tasks",
+    ),
+    _works(
+        f"{_KAFKA}.consumer.cache.maxCapacity", _I, "64", "consumers kept at most", 1
+    ),
+    _works(
+        f"{_KAFKA}.consumer.poll.ms",
+        _MS,
+        "30000",
+        "how long a task waits for its next record; unless set, default.api.timeout.ms "
+        "of kafkaParams",
+        1,
+    ),
+    _nothing(
+        f"{_KAFKA}.consumer.cache.initialCapacity", "consumers are made when needed"
+    ),
+    _nothing(f"{_KAFKA}.consumer.cache.loadFactor", "consumers are made when needed"),
+    _nothing(f"{_KAFKA}.allowNonConsecutiveOffsets", "gaps are never an error"),
+    _nothing(f"{_KAFKA}.maxRetries", "the client asks again until its time-out"),
 )
 
 _SCALING = "spark.streaming.dynamicAllocation"
