@@ -21,7 +21,7 @@ from millstream.engine.base.errors import (
 )
 from millstream.engine.durable.letter_files import Letter, LetterBox
 from millstream.streaming.bad_records import DeadLetters
-from millstream.streaming.sinks import Records, SinkBatch
+from millstream.streaming.sinks import Records, SinkBatch, SqliteSink
 from millstream.testing import StreamHarness
 
 pytestmark = pytest.mark.slow
@@ -252,6 +252,22 @@ def test_what_a_sink_can_never_write_is_a_bad_record(tmp_path: Path) -> None:
         ("'6 x'", "ValueError"),
     ]
     assert letters(tmp_path / "dead")[0].operator == "writeTo"
+
+
+def test_what_has_no_place_in_a_table_is_a_bad_record(tmp_path: Path) -> None:
+    """Of a real sink of tables: too large a number, an object, a tuple too short."""
+    rows = [("a", 1), ("b", 1 << 70), ("c", object()), ("d",), ("e", 5)]
+    with StreamHarness() as h:
+        stream = h.stream([rows], partitions=1)
+        marked = stream.onError(DeadLetters(tmp_path / "dead"), name="parse")
+        sink = SqliteSink(tmp_path / "out.db", "rows")
+        marked.writeTo(sink, name="rows", columns=["name", "number"])
+        h.run()
+
+    connection = sqlite3.connect(tmp_path / "out.db")
+    assert connection.execute("select * from rows").fetchall() == [("a", 1), ("e", 5)]
+    connection.close()
+    assert len(letters(tmp_path / "dead")) == 3
 
 
 # Crashes.

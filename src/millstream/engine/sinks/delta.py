@@ -119,6 +119,10 @@ class DeltaSink(Sink[Any]):
         there = self._retried(lambda: self._is_there(self._table(), batch))
         return range(batch.partitions) if there else ()
 
+    def check(self, records: Records[Any]) -> None:
+        """Raise if some of these records have no place in a table."""
+        records.check_tables()
+
     def write(self, batch: SinkBatch, partition: int, records: Records[Any]) -> Any:
         """Return a partition for the driver."""
         with self._told():

@@ -130,6 +130,10 @@ class DuckDbSink(Sink[Any]):
             lambda db: range(batch.partitions) if self._is_there(db, batch) else ()
         )
 
+    def check(self, records: Records[Any]) -> None:
+        """Raise if some of these records have no place in a table."""
+        records.check_tables()
+
     def write(self, batch: SinkBatch, partition: int, records: Records[Any]) -> Any:
         """Return a partition for the driver."""
         return hand_over(

@@ -396,6 +396,16 @@ class TableSink(FileSink[T]):
             msg = f"{self.identity} can't be partitioned by '{wrong}': {why}"
             raise UsageError(msg, hint=f"records have {', '.join(columns)}")
 
+    def check(self, records: Records[T]) -> None:
+        """Raise if some of these records have no place in a table."""
+        if self._schema is None:
+            records.check_tables()
+            return
+        place, given = Place(0, "", self.identity), decoded(self._schema)
+        for table in records.tables():
+            if table.height:
+                fitted(table, given, place, may_grow=False)
+
     def _write(self, writer: PartWriter, records: Records[T], plan: _Plan) -> Schema:
         place = Place(plan.batch.time_ms, plan.batch.output, self.identity)
         known = decoded(plan.schema)

@@ -135,6 +135,16 @@ class JetStreamSink(Sink[Any]):
 
         return self.target.server.ask(f"the marks of output '{batch.output}'", ask)
 
+    def check(self, records: Records[Any]) -> None:
+        """Raise if some of these records make no message."""
+        for each in records:
+            self._message(each)
+
+    def _message(self, record: Any) -> tuple[str, bytes]:
+        make, subject = self.record, self.subject
+        where = subject(record) if callable(subject) else subject
+        return where, encoded(record if make is None else make(record))
+
     def write(self, batch: SinkBatch, partition: int, records: Records[Any]) -> None:
         """Publish what isn't there yet of one partition.
 
@@ -147,13 +157,10 @@ class JetStreamSink(Sink[Any]):
         publishing.begin()
         if publishing.is_there:
             return
-        make, subject = self.record, self.subject
         some: list[tuple[int, str, bytes]] = []
         for number, each in enumerate(records):
             if number not in publishing.published:
-                where = subject(each) if callable(subject) else subject
-                data = encoded(each if make is None else make(each))
-                some.append((number, where, data))
+                some.append((number, *self._message(each)))
             if len(some) >= AT_A_TIME:
                 publishing.publish(some)
                 some = []

@@ -4,6 +4,7 @@ A reader with `isolation.level=read_committed` sees each record exactly once; se
 `kafka_producers` for how.
 """
 
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
@@ -126,6 +127,10 @@ class KafkaSink(Sink[Any]):
         # All at once: a second producer may have to send them again.
         messages = list(self._messages(records))
         kafka_producers.write(self.place, batch, partition, messages)
+
+    def check(self, records: Records[Any]) -> None:
+        """Raise if some of these records make no message."""
+        deque(self._messages(records), 0)
 
     def _messages(self, records: Records[Any]) -> Iterator[kafka_producers.Message]:
         make, topic = self.record, self.topic

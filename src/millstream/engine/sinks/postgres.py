@@ -177,6 +177,10 @@ class PostgresSink(Sink[Any]):
 
     # In tasks.
 
+    def check(self, records: Records[Any]) -> None:
+        """Raise if some of these records have no place in a table."""
+        records.check_tables()
+
     def write(self, batch: SinkBatch, partition: int, records: Records[Any]) -> Any:
         """Commit one partition; or, for upserts, stage it, and return what is staged."""
         # Each attempt has its own number: what another one has staged isn't merged.

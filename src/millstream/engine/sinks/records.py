@@ -1,5 +1,6 @@
 """Records: one partition of a batch as a sink gets it: objects or tables, as it likes."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from itertools import chain, islice
@@ -50,6 +51,14 @@ class Records(Generic[T_co]):
             rows = iter(rows_of(piece))
             while some := list(islice(rows, _TABLE_ROWS)):
                 yield self._named(table_of(some))
+
+    def check_tables(self) -> None:
+        """Raise if these records are no table; for `Sink.check`.
+
+        Raises:
+            SparkError: As `tables`.
+        """
+        deque(self.tables(), 0)
 
     def table(self) -> "pl.DataFrame":
         """Return all records as one frame; one without columns when there are none.

@@ -205,17 +205,26 @@ class RedisSink(Sink[Any]):
         if done == -1:
             raise stale_run(batch, self.identity)
 
-    def _args(
-        self, batch: SinkBatch, partition: int, records: Records[Any]
-    ) -> list[bytes]:
-        make = self.record
-        take = {
+    def check(self, records: Records[Any]) -> None:
+        """Raise if some of these records can't be written."""
+        take, make = self._taker(), self.record
+        for each in records:
+            take(each if make is None else make(each))
+
+    def _taker(self) -> Callable[[Any], Sequence[bytes]]:
+        takers: dict[str, Callable[[Any], Sequence[bytes]]] = {
             "hash": _pair,
             "set": self._named,
             "count": _counted,
             "list": _single,
             "stream": _entry,
-        }[self.how]
+        }
+        return takers[self.how]
+
+    def _args(
+        self, batch: SinkBatch, partition: int, records: Records[Any]
+    ) -> list[bytes]:
+        take, make = self._taker(), self.record
         args: list[bytes] = []
         size = 0
         for number, each in enumerate(records, 1):

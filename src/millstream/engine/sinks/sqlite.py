@@ -150,6 +150,10 @@ class SqliteSink(Sink[Any]):
 
     # In tasks.
 
+    def check(self, records: Records[Any]) -> None:
+        """Raise if some of these records have no place in a table."""
+        records.check_tables()
+
     def write(self, batch: SinkBatch, partition: int, records: Records[Any]) -> Any:
         """Commit one partition; or, for upserts, stage it, and return what is staged."""
         # All are there before others have to wait.
