@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from tests.engine.sources.fed import KEY, connected
 from tests.integration.receiving import until
-from tests.integration.servers.flume import free_port
+from tests.integration.servers.ports import free_port
 from tests.integration.test_programs import EXAMPLES, lines_until
 
 from millstream import SparkConf, SparkContext

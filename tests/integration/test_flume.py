@@ -21,8 +21,8 @@ from tests.integration.servers.flume import (
     NobodyListensError,
     PushClient,
     Sink,
-    free_port,
 )
+from tests.integration.servers.ports import free_port
 from tests.integration.test_programs import lines_until
 
 from millstream.streaming.flume import FlumeUtils

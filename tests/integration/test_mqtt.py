@@ -12,11 +12,11 @@ from tests.integration.killing import run_with_kills
 from tests.integration.servers.mqtt import (
     Broker,
     broker,
-    free_port,
     needs_mosquitto,
     with_password,
     with_tls,
 )
+from tests.integration.servers.ports import free_port
 from tests.integration.test_programs import lines_until
 
 from millstream import SparkConf, SparkContext

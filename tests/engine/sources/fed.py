@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from tests.integration.servers.flume import free_port, read_exactly
+from tests.integration.servers.flume import read_exactly
+from tests.integration.servers.ports import free_port
 
 from millstream.engine.sources.actor_feed import (
     HELLO,

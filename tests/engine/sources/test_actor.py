@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.engine.sources.fed import KEY, connected
 from tests.engine.sources.supervised import Supervised
-from tests.integration.servers.flume import free_port
+from tests.integration.servers.ports import free_port
 
 from millstream.engine.base import frames
 from millstream.engine.base.errors import PySparkTypeError

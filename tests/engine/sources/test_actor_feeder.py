@@ -6,7 +6,7 @@ from contextlib import closing, suppress
 
 import pytest
 from tests.engine.sources.fed import KEY, Fed, connected, fed
-from tests.integration.servers.flume import free_port
+from tests.integration.servers.ports import free_port
 
 from millstream.engine.base.errors import SparkError, UsageError
 from millstream.engine.sources.actor_feeder import FeedRefusedError, RemoteFeeder

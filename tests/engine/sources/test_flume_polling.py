@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from tests.engine.sources.supervised import Supervised
-from tests.integration.servers.flume import Sink, free_port
+from tests.integration.servers.flume import Sink
+from tests.integration.servers.ports import free_port
 
 from millstream.engine.base import frames
 from millstream.engine.base.errors import UsageError

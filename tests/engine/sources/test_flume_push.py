@@ -18,9 +18,9 @@ from tests.integration.servers.flume import (
     call,
     event,
     frame,
-    free_port,
     handshake,
 )
+from tests.integration.servers.ports import free_port
 
 from millstream.engine.base import frames
 from millstream.engine.base.errors import UsageError

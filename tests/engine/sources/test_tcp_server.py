@@ -6,7 +6,7 @@ import socket
 from contextlib import suppress
 
 import pytest
-from tests.integration.servers.flume import free_port
+from tests.integration.servers.ports import free_port
 
 from millstream.engine.sources.tcp_server import peer_of, serve_clients
 

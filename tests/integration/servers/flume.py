@@ -215,13 +215,6 @@ def read_frame(read: Callable[[int], bytes]) -> tuple[int, bytes]:
     return serial, payload
 
 
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-    return port
-
-
 class NobodyListensError(Exception):
     """There is no server at a port."""
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.integration.servers.ports import free_port
 
 REGION = "us-east-1"
 _NPM = shutil.which("npm")
@@ -126,7 +127,7 @@ def moto(**environment: str) -> Iterator[Kinesis]:
 @contextmanager
 def kinesalite() -> Iterator[Kinesis]:
     """Return kinesalite, which runs meanwhile."""
-    port = _free_port()
+    port = free_port()
     fast = [f"--{each}StreamMs=10" for each in ("create", "update", "delete")]
     process = subprocess.Popen(
         ["node", _installed(), f"--port={port}", "--shardLimit=100", *fast],
@@ -175,9 +176,3 @@ def _installed() -> str:
             if not home.exists():
                 made.rename(home)
     return str(program)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port

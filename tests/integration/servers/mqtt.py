@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.integration.servers.ports import free_port
 
 _MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 _START_S = 10.0
@@ -176,10 +177,3 @@ def with_tls(directory: Path) -> list[str]:
         f"certfile {directory}/server.pem",
         f"keyfile {directory}/server.key",
     ]
-
-
-def free_port() -> int:
-    """Return a port of loopback that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port

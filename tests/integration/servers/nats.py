@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from tests.integration.servers.redis import free_port
+from tests.integration.servers.ports import free_port
 
 _START_S = 20.0
 T = TypeVar("T")

