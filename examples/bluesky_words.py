@@ -25,7 +25,9 @@ def print_most_used(time, counts):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--url", default="wss://jetstream2.us-east.bsky.network/subscribe")
+    parser.add_argument(
+        "--url", default="wss://jetstream2.us-east.bsky.network/subscribe"
+    )
     given = parser.parse_args()
     ssc = StreamingContext(SparkContext(appName="BlueskyWords"), 1)
     posts = WebUtils.blueskyJetstream(ssc, ["app.bsky.feed.post"], url=given.url)

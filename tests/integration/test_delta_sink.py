@@ -16,11 +16,11 @@ from tests.integration.sink_batches import Output
 from tests.stories.object_store import BUCKET, object_store
 
 from millstream.engine.base.errors import SparkError
-from millstream.engine.sinks import handed_over
 from millstream.engine.sinks.contract import StaleRunError
 from millstream.engine.sinks.delta import DeltaSink
 from millstream.engine.sinks.records import Records
-from millstream.engine.sinks.table_errors import TableError
+from millstream.engine.sinks.tables import handed_over
+from millstream.engine.sinks.tables.errors import TableError
 from millstream.testing import certify_sink
 
 pytestmark = pytest.mark.slow

@@ -15,9 +15,9 @@ import pytest
 from tests.integration.sink_batches import Output
 
 from millstream.engine.base.errors import OutputOperationError, SparkError
-from millstream.engine.sinks import handed_over
 from millstream.engine.sinks.duckdb import DuckDbSink
 from millstream.engine.sinks.records import Records
+from millstream.engine.sinks.tables import handed_over
 from millstream.testing import StreamHarness, certify_sink
 
 pytestmark = pytest.mark.slow

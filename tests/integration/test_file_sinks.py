@@ -18,8 +18,8 @@ from millstream.engine.base.errors import DurabilityError
 from millstream.engine.base.remote_storage import remote_storage
 from millstream.engine.base.storage import open_storage
 from millstream.engine.sinks.contract import Sink
-from millstream.engine.sinks.file_reading import read_manifest
-from millstream.engine.sinks.files import CsvSink, JsonSink, ParquetSink, TextSink
+from millstream.engine.sinks.files.reading import read_manifest
+from millstream.engine.sinks.files.sinks import CsvSink, JsonSink, ParquetSink, TextSink
 from millstream.testing.certify import certify_sink
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]

@@ -16,10 +16,10 @@ from pyiceberg.table import Transaction as IcebergTransaction
 from tests.integration.sink_batches import Output, without_iceberg_threads
 
 from millstream.engine.base.errors import SparkError
-from millstream.engine.sinks import handed_over
 from millstream.engine.sinks.contract import StaleRunError
 from millstream.engine.sinks.iceberg import IcebergSink
-from millstream.engine.sinks.table_errors import TableError
+from millstream.engine.sinks.tables import handed_over
+from millstream.engine.sinks.tables.errors import TableError
 from millstream.testing import certify_sink
 
 pytestmark = pytest.mark.slow

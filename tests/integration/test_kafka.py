@@ -17,8 +17,8 @@ from tests.integration.test_programs import lines_until
 from millstream import SparkConf, SparkContext
 from millstream.engine.base.errors import IllegalStateError, PySparkTypeError
 from millstream.engine.base.secrets import MissingSecretError
-from millstream.engine.sources.kafka_cluster import MissingTopicError
-from millstream.engine.sources.kafka_reading import DataLossError
+from millstream.engine.sources.kafka.cluster import MissingTopicError
+from millstream.engine.sources.kafka.reading import DataLossError
 from millstream.streaming import kafka010
 from millstream.streaming.kafka import (
     KafkaMessageAndMetadata,

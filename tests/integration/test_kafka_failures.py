@@ -17,7 +17,7 @@ from tests.integration.servers.kafka import (
 )
 
 from millstream import SparkConf, SparkContext
-from millstream.engine.sources.kafka_cluster import KafkaUnreachableError
+from millstream.engine.sources.kafka.cluster import KafkaUnreachableError
 from millstream.streaming.kafka import KafkaUtils, OffsetRange
 from millstream.testing import StreamHarness
 

@@ -16,7 +16,7 @@ from tests.integration.servers.kafka import Broker, broker, wait_until
 
 from millstream.engine.base.errors import EngineError
 from millstream.engine.sinks.contract import SinkBatch
-from millstream.engine.sinks.kafka import KafkaSink
+from millstream.engine.sinks.kafka.sink import KafkaSink
 from millstream.engine.sinks.records import Records
 from millstream.testing import StreamHarness, certify_sink
 
@@ -199,7 +199,7 @@ def test_idle_producers_do_not_keep_a_program_from_ending(kafka: Broker) -> None
     topic = kafka.topic()
     program = f"""
 from millstream.engine.sinks.contract import SinkBatch
-from millstream.engine.sinks.kafka import KafkaSink
+from millstream.engine.sinks.kafka.sink import KafkaSink
 from millstream.engine.sinks.records import Records
 sink = KafkaSink({kafka.bootstrap!r}, {topic!r}, timeout=15.0)
 run = sink.open("idle", 1).run
@@ -243,7 +243,7 @@ def test_a_partition_moves_between_processes(kafka: Broker) -> None:
     write(1000, "to")
     program = f"""
 from millstream.engine.sinks.contract import SinkBatch
-from millstream.engine.sinks.kafka import KafkaSink
+from millstream.engine.sinks.kafka.sink import KafkaSink
 from millstream.engine.sinks.records import Records
 sink = KafkaSink({kafka.bootstrap!r}, {topic!r}, timeout=15.0)
 sink.write(SinkBatch("moved", 2000, 1, {run}), 0, Records([["be"]]))

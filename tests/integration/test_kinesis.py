@@ -18,7 +18,7 @@ from tests.integration.servers.kinesis import (
 from tests.integration.test_programs import lines_until
 
 from millstream.engine.base.clock import SystemClock, monotonic_s
-from millstream.engine.sources.kinesis_client import (
+from millstream.engine.sources.kinesis.client import (
     KinesisError,
     KinesisUnreachableError,
 )

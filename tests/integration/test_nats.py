@@ -18,9 +18,9 @@ from tests.integration.servers.nats import NatsProcess, nats_process, nats_serve
 from tests.integration.test_programs import lines_until
 
 from millstream.engine.base.errors import EngineError
-from millstream.engine.base.nats_server import nats_loop
+from millstream.engine.clients.nats import nats_loop
 from millstream.engine.sinks.contract import SinkBatch, StaleRunError
-from millstream.engine.sinks.jetstream import JetStreamSink
+from millstream.engine.sinks.jetstream.sink import JetStreamSink
 from millstream.engine.sinks.records import Records
 from millstream.streaming.nats import NatsServer, NatsUtils
 from millstream.testing import StreamHarness, certify_sink

@@ -19,8 +19,8 @@ from millstream.engine.base.clock import SystemClock
 from millstream.engine.base.errors import DurabilityError, MissingDependencyError
 from millstream.engine.base.remote_storage import remote_storage
 from millstream.engine.base.storage import open_storage
-from millstream.engine.sinks.file_reading import read_manifest
-from millstream.engine.sinks.files import TextSink
+from millstream.engine.sinks.files.reading import read_manifest
+from millstream.engine.sinks.files.sinks import TextSink
 from millstream.streaming import StreamingContext
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]

@@ -25,10 +25,10 @@ from millstream.engine.base.errors import (
     SparkError,
 )
 from millstream.engine.sinks.contract import StaleRunError
-from millstream.engine.sinks.postgres import PostgresSink
-from millstream.engine.sinks.postgres_connections import _close_all
+from millstream.engine.sinks.postgres.connections import _close_all
+from millstream.engine.sinks.postgres.sink import PostgresSink
 from millstream.engine.sinks.records import Records
-from millstream.engine.sinks.table_errors import TableError
+from millstream.engine.sinks.tables.errors import TableError
 from millstream.testing import StreamHarness, certify_sink
 
 pytestmark = pytest.mark.slow

@@ -17,7 +17,7 @@ from tests.integration.test_programs import EXAMPLES, lines_until
 
 from millstream.engine.base.clock import monotonic_s
 from millstream.engine.base.errors import IllegalArgumentError
-from millstream.engine.sources import twitter_delays
+from millstream.engine.sources.twitter import delays as twitter_delays
 from millstream.streaming.twitter import TwitterUtils
 from millstream.testing import StreamHarness
 

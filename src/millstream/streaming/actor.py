@@ -4,15 +4,15 @@ from typing import Any
 
 from millstream.engine.base.extras import needed
 from millstream.engine.base.levels import StorageLevel
-from millstream.engine.sources.actor import ActorReceiver
-from millstream.engine.sources.actor_feed import RemotePort
-from millstream.engine.sources.actor_feeder import FeedRefusedError, RemoteFeeder
-from millstream.engine.sources.actor_strategy import (
+from millstream.engine.sources.actor.feed import RemotePort
+from millstream.engine.sources.actor.feeder import FeedRefusedError, RemoteFeeder
+from millstream.engine.sources.actor.receiver import ActorReceiver
+from millstream.engine.sources.actor.strategy import (
     Directive,
     OneForOneStrategy,
     Statistics,
 )
-from millstream.engine.sources.actor_workers import (
+from millstream.engine.sources.actor.workers import (
     ActorHelper,
     Worker,
     WorkerGoneError,

@@ -6,10 +6,10 @@ from typing import Any
 from millstream.engine.base.errors import PySparkTypeError, PySparkValueError
 from millstream.engine.base.extras import needed
 from millstream.engine.base.levels import StorageLevel
-from millstream.engine.sources.flume_frames import FlumeLimits
-from millstream.engine.sources.flume_polling import FlumePollingReceiver
-from millstream.engine.sources.flume_protocol import Event
-from millstream.engine.sources.flume_push import FlumeReceiver
+from millstream.engine.sources.flume.frames import FlumeLimits
+from millstream.engine.sources.flume.polling import FlumePollingReceiver
+from millstream.engine.sources.flume.protocol import Event
+from millstream.engine.sources.flume.push import FlumeReceiver
 from millstream.streaming.context import StreamingContext
 from millstream.streaming.dstream import DStream
 

@@ -17,7 +17,22 @@ from millstream.engine.base.errors import (
 )
 from millstream.engine.base.levels import StorageLevel
 from millstream.engine.ingest.direct_source import DirectPartition
-from millstream.engine.sources.kafka import (
+from millstream.engine.sources.kafka.cluster import (
+    Chosen,
+    Cluster,
+    MissingTopicError,
+    Partitions,
+    Topics,
+)
+from millstream.engine.sources.kafka.offsets import (
+    OffsetRange,
+    PerPartitionConfig,
+    TopicAndPartition,
+)
+from millstream.engine.sources.kafka.reading import DataLossError, Reading
+from millstream.engine.sources.kafka.receiver import KafkaReceiver
+from millstream.engine.sources.kafka.settings import KafkaSettings, read_settings
+from millstream.engine.sources.kafka.source import (
     KafkaSource,
     OnCommit,
     Start,
@@ -25,21 +40,6 @@ from millstream.engine.sources.kafka import (
     Utf8KafkaSource,
     utf8_decoder,
 )
-from millstream.engine.sources.kafka_cluster import (
-    Chosen,
-    Cluster,
-    MissingTopicError,
-    Partitions,
-    Topics,
-)
-from millstream.engine.sources.kafka_offsets import (
-    OffsetRange,
-    PerPartitionConfig,
-    TopicAndPartition,
-)
-from millstream.engine.sources.kafka_reading import DataLossError, Reading
-from millstream.engine.sources.kafka_receiver import KafkaReceiver
-from millstream.engine.sources.kafka_settings import KafkaSettings, read_settings
 from millstream.engine.streams.direct import DirectInput
 from millstream.streaming.batch_rdds import BatchRdds
 from millstream.streaming.direct import DirectRDD
@@ -360,13 +360,12 @@ def _reading(
 ) -> Reading:
     conf = sc._driver.settings
     wait = "spark.streaming.kafka.consumer.poll.ms"
-    cache = "spark.streaming.kafka.consumer.cache"
     return Reading(
         settings.for_tasks(),
         conf.get_ms(wait) / 1000 if conf.is_set(wait) else settings.timeout_s,
         fails_on_loss,
-        conf.get_int(f"{cache}.maxCapacity")
-        if conf.get_bool(f"{cache}.enabled")
+        conf.get_int("spark.streaming.kafka.consumer.cache.maxCapacity")
+        if conf.get_bool("spark.streaming.kafka.consumer.cache.enabled")
         else 0,
     )
 

@@ -6,19 +6,19 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from millstream.engine.base.errors import IllegalArgumentError
-from millstream.engine.sources.kafka import KafkaSource, Start, utf8_decoder
-from millstream.engine.sources.kafka_cluster import (
+from millstream.engine.sources.kafka.cluster import (
     Chosen,
     Partitions,
     TopicPattern,
     Topics,
 )
-from millstream.engine.sources.kafka_offsets import (
+from millstream.engine.sources.kafka.offsets import (
     OffsetRange,
     PerPartitionConfig,
     TopicAndPartition,
 )
-from millstream.engine.sources.kafka_settings import read_settings
+from millstream.engine.sources.kafka.settings import read_settings
+from millstream.engine.sources.kafka.source import KafkaSource, Start, utf8_decoder
 from millstream.streaming.kafka import (
     HasOffsetRanges,
     KafkaDStream,

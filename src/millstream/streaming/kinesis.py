@@ -8,9 +8,9 @@ from millstream.engine.base.errors import IllegalArgumentError
 from millstream.engine.base.extras import needed
 from millstream.engine.base.levels import StorageLevel
 from millstream.engine.base.secrets import Secret, secret_of
-from millstream.engine.sources.kinesis import KinesisOptions, KinesisSource
-from millstream.engine.sources.kinesis_client import KinesisAccess
-from millstream.engine.sources.kinesis_records import KinesisRecord
+from millstream.engine.sources.kinesis.client import KinesisAccess
+from millstream.engine.sources.kinesis.records import KinesisRecord
+from millstream.engine.sources.kinesis.source import KinesisOptions, KinesisSource
 
 if TYPE_CHECKING:
     from millstream.streaming.context import StreamingContext

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from millstream.engine.base.levels import StorageLevel
-from millstream.engine.base.nats_server import NatsServer
 from millstream.engine.base.secrets import Secret
-from millstream.engine.sources.jetstream import (
+from millstream.engine.clients.nats import NatsServer
+from millstream.engine.sources.jetstream.durable import JetStreamReceiver
+from millstream.engine.sources.jetstream.source import (
     Handler,
     JetStreamSource,
     MessagesLostError,
@@ -14,7 +15,6 @@ from millstream.engine.sources.jetstream import (
     NatsRange,
     data_as_text,
 )
-from millstream.engine.sources.jetstream_durable import JetStreamReceiver
 from millstream.streaming.context import StreamingContext
 from millstream.streaming.dstream import DStream
 

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from millstream.engine.base.levels import StorageLevel
-from millstream.engine.base.redis_server import RedisServer
 from millstream.engine.base.secrets import Secret
-from millstream.engine.sources.redis import (
+from millstream.engine.clients.redis import RedisServer
+from millstream.engine.sources.redis.group import RedisGroupReceiver
+from millstream.engine.sources.redis.source import (
     EntriesLostError,
     Handler,
     RedisMessage,
@@ -14,7 +15,6 @@ from millstream.engine.sources.redis import (
     RedisSource,
     fields_as_text,
 )
-from millstream.engine.sources.redis_group import RedisGroupReceiver
 from millstream.streaming.context import StreamingContext
 from millstream.streaming.dstream import DStream
 

@@ -19,16 +19,21 @@ if TYPE_CHECKING:
     from millstream.engine.sinks.console import ConsoleSink
     from millstream.engine.sinks.delta import DeltaSink
     from millstream.engine.sinks.duckdb import DuckDbSink
-    from millstream.engine.sinks.file_reading import CommittedFiles, read_manifest
-    from millstream.engine.sinks.file_schema import SchemaError
-    from millstream.engine.sinks.files import CsvSink, JsonSink, ParquetSink, TextSink
+    from millstream.engine.sinks.files.reading import CommittedFiles, read_manifest
+    from millstream.engine.sinks.files.schema import SchemaError
+    from millstream.engine.sinks.files.sinks import (
+        CsvSink,
+        JsonSink,
+        ParquetSink,
+        TextSink,
+    )
     from millstream.engine.sinks.iceberg import IcebergSink
-    from millstream.engine.sinks.jetstream import JetStreamSink
-    from millstream.engine.sinks.kafka import KafkaSink
-    from millstream.engine.sinks.postgres import PostgresSink
+    from millstream.engine.sinks.jetstream.sink import JetStreamSink
+    from millstream.engine.sinks.kafka.sink import KafkaSink
+    from millstream.engine.sinks.postgres.sink import PostgresSink
     from millstream.engine.sinks.redis import RedisSink
     from millstream.engine.sinks.sqlite import SqliteSink
-    from millstream.engine.sinks.table_errors import TableError
+    from millstream.engine.sinks.tables.errors import TableError
     from millstream.engine.sinks.webhook import WebhookSink
 
 __all__ = [
@@ -62,24 +67,24 @@ __all__ = [
 ]
 
 _MODULES = {
-    "CommittedFiles": "file_reading",
+    "CommittedFiles": "files.reading",
     "ConsoleSink": "console",
-    "CsvSink": "files",
+    "CsvSink": "files.sinks",
     "DeltaSink": "delta",
     "DuckDbSink": "duckdb",
     "IcebergSink": "iceberg",
-    "JetStreamSink": "jetstream",
-    "JsonSink": "files",
-    "KafkaSink": "kafka",
-    "ParquetSink": "files",
-    "PostgresSink": "postgres",
+    "JetStreamSink": "jetstream.sink",
+    "JsonSink": "files.sinks",
+    "KafkaSink": "kafka.sink",
+    "ParquetSink": "files.sinks",
+    "PostgresSink": "postgres.sink",
     "RedisSink": "redis",
-    "SchemaError": "file_schema",
+    "SchemaError": "files.schema",
     "SqliteSink": "sqlite",
-    "TableError": "table_errors",
-    "TextSink": "files",
+    "TableError": "tables.errors",
+    "TextSink": "files.sinks",
     "WebhookSink": "webhook",
-    "read_manifest": "file_reading",
+    "read_manifest": "files.reading",
 }
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from millstream.engine.base.errors import IllegalArgumentError
 from millstream.engine.base.secrets import Secret
-from millstream.engine.sources.twitter import TwitterOptions, TwitterReceiver
+from millstream.engine.sources.twitter.receiver import TwitterOptions, TwitterReceiver
 from millstream.storagelevel import StorageLevel
 from millstream.streaming.context import StreamingContext
 from millstream.streaming.dstream import DStream

@@ -8,10 +8,10 @@ from typing import Any
 
 from millstream.engine.base.errors import IllegalArgumentError
 from millstream.engine.base.secrets import Secret
-from millstream.engine.ingest.web_delays import WebDelays
-from millstream.engine.sources import firehoses
-from millstream.engine.sources.sse import SseEvent, SseOptions, SseReceiver, as_dict
-from millstream.engine.sources.websocket import (
+from millstream.engine.clients.web_delays import WebDelays
+from millstream.engine.sources.web import firehoses
+from millstream.engine.sources.web.sse import SseEvent, SseOptions, SseReceiver, as_dict
+from millstream.engine.sources.web.websocket import (
     Sent,
     WebSocketOptions,
     WebSocketReceiver,

@@ -15,7 +15,7 @@ from millstream.engine.base.errors import IllegalStateError, SparkError
 from millstream.engine.sinks.contract import SinkBatch
 from millstream.engine.sinks.records import Records
 from millstream.engine.sinks.sqlite import SqliteSink
-from millstream.engine.sinks.table_errors import TableError
+from millstream.engine.sinks.tables.errors import TableError
 
 
 def write(sink: SqliteSink, time_ms: int, *parts: Sequence[Any]) -> None:

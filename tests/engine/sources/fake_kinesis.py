@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 
 from millstream.engine.base.clock import SystemClock
-from millstream.engine.sources.kinesis_client import (
+from millstream.engine.sources.kinesis.client import (
     KinesisError,
     Page,
     Position,
     Stored,
     Summary,
 )
-from millstream.engine.sources.kinesis_shards import Shard
+from millstream.engine.sources.kinesis.shards import Shard
 
 HOUR_MS = 3_600_000
 

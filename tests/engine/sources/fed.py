@@ -11,22 +11,22 @@ from typing import Any
 from tests.integration.servers.flume import read_exactly
 from tests.integration.servers.ports import free_port
 
-from millstream.engine.sources.actor_feed import (
+from millstream.engine.sources.actor.feed import (
     HELLO,
     TO_FEEDER,
     TO_RECEIVER,
     FeedServer,
     RemotePort,
 )
-from millstream.engine.sources.actor_frames import (
+from millstream.engine.sources.actor.frames import (
     GREETING,
     LENGTH_BYTES,
     NONCE_BYTES,
     Signer,
 )
-from millstream.engine.sources.actor_strategy import OneForOneStrategy
-from millstream.engine.sources.actor_supervisor import Supervisor
-from millstream.engine.sources.actor_workers import ActorHelper
+from millstream.engine.sources.actor.strategy import OneForOneStrategy
+from millstream.engine.sources.actor.supervisor import Supervisor
+from millstream.engine.sources.actor.workers import ActorHelper
 
 KEY = "a key of a test, long enough"
 

@@ -5,11 +5,11 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
 
-from millstream.engine.sources.actor_strategy import (
+from millstream.engine.sources.actor.strategy import (
     OneForOneStrategy,
 )
-from millstream.engine.sources.actor_supervisor import Supervisor
-from millstream.engine.sources.actor_workers import ActorHelper, Worker
+from millstream.engine.sources.actor.supervisor import Supervisor
+from millstream.engine.sources.actor.workers import ActorHelper, Worker
 
 
 class Bench:

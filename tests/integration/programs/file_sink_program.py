@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from millstream import SparkConf, SparkContext
-from millstream.engine.sinks.files import ParquetSink
+from millstream.engine.sinks.files.sinks import ParquetSink
 from millstream.streaming import StreamingContext
 
 DIRECTORY = Path(sys.argv[1])

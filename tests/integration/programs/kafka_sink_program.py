@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from millstream import SparkConf, SparkContext
-from millstream.engine.sinks.kafka import KafkaSink
+from millstream.engine.sinks.kafka.sink import KafkaSink
 from millstream.streaming import StreamingContext
 from millstream.streaming.direct import BatchPlan, DirectSource
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from millstream.engine.sinks.contract import Sink, SinkBatch
 from millstream.engine.sinks.delta import DeltaSink
-from millstream.engine.sinks.postgres import PostgresSink
+from millstream.engine.sinks.postgres.sink import PostgresSink
 from millstream.engine.sinks.records import Records
 
 ROWS = 1_000_000

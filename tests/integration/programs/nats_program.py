@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from millstream import SparkConf, SparkContext
-from millstream.engine.sinks.jetstream import JetStreamSink
+from millstream.engine.sinks.jetstream.sink import JetStreamSink
 from millstream.streaming import StreamingContext
 from millstream.streaming.nats import NatsUtils
 

@@ -11,7 +11,7 @@ from millstream import SparkConf, SparkContext
 from millstream.engine.sinks.delta import DeltaSink
 from millstream.engine.sinks.duckdb import DuckDbSink
 from millstream.engine.sinks.iceberg import IcebergSink
-from millstream.engine.sinks.postgres import PostgresSink
+from millstream.engine.sinks.postgres.sink import PostgresSink
 from millstream.engine.sinks.sqlite import SqliteSink
 from millstream.streaming import StreamingContext
 from millstream.streaming.direct import BatchPlan, DirectSource

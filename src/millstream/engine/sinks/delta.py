@@ -19,8 +19,10 @@ from millstream.engine.base.errors import SparkError
 from millstream.engine.base.extras import needed
 from millstream.engine.base.secrets import Secret, revealed, without_password
 from millstream.engine.sinks.contract import Opening, Sink, SinkBatch, check_run
-from millstream.engine.sinks.fitting import Types, fitted, stored, unified
-from millstream.engine.sinks.handed_over import (
+from millstream.engine.sinks.records import Records
+from millstream.engine.sinks.tables.errors import TableError
+from millstream.engine.sinks.tables.fitting import Types, fitted, stored, unified
+from millstream.engine.sinks.tables.handed_over import (
     HandedOver,
     Place,
     as_arrow,
@@ -30,14 +32,12 @@ from millstream.engine.sinks.handed_over import (
     read_in_a_thread,
     schemas_of,
 )
-from millstream.engine.sinks.lake_tables import (
+from millstream.engine.sinks.tables.lake import (
     lake_type,
     options_apart,
     polars_schema,
 )
-from millstream.engine.sinks.records import Records
-from millstream.engine.sinks.sql_tables import new_columns
-from millstream.engine.sinks.table_errors import TableError
+from millstream.engine.sinks.tables.sql import new_columns
 
 T = TypeVar("T")
 _TRIES, _WAIT_S = 8, 0.05

@@ -24,8 +24,10 @@ from millstream.engine.sinks.contract import (
     check_partitions,
     check_run,
 )
-from millstream.engine.sinks.fitting import Types, fitted, stored, unified
-from millstream.engine.sinks.handed_over import (
+from millstream.engine.sinks.records import Records
+from millstream.engine.sinks.tables.errors import TableError
+from millstream.engine.sinks.tables.fitting import Types, fitted, stored, unified
+from millstream.engine.sinks.tables.handed_over import (
     HandedOver,
     Place,
     as_arrow,
@@ -34,8 +36,7 @@ from millstream.engine.sinks.handed_over import (
     has_files,
     schemas_of,
 )
-from millstream.engine.sinks.records import Records
-from millstream.engine.sinks.sql_tables import (
+from millstream.engine.sinks.tables.sql import (
     check_mode,
     create_table,
     names,
@@ -45,7 +46,6 @@ from millstream.engine.sinks.sql_tables import (
     qualified,
     quoted,
 )
-from millstream.engine.sinks.table_errors import TableError
 
 T = TypeVar("T")
 _LOOK_S = 0.05

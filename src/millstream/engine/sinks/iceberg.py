@@ -17,8 +17,10 @@ from millstream.engine.base.errors import PySparkTypeError, SparkError
 from millstream.engine.base.extras import needed
 from millstream.engine.base.secrets import Secret, revealed
 from millstream.engine.sinks.contract import Opening, Sink, SinkBatch, check_run
-from millstream.engine.sinks.fitting import Types, fitted, stored, unified
-from millstream.engine.sinks.handed_over import (
+from millstream.engine.sinks.records import Records
+from millstream.engine.sinks.tables.errors import TableError
+from millstream.engine.sinks.tables.fitting import Types, fitted, stored, unified
+from millstream.engine.sinks.tables.handed_over import (
     HandedOver,
     Place,
     as_arrow,
@@ -27,14 +29,12 @@ from millstream.engine.sinks.handed_over import (
     has_files,
     schemas_of,
 )
-from millstream.engine.sinks.lake_tables import (
+from millstream.engine.sinks.tables.lake import (
     lake_type,
     options_apart,
     polars_schema,
 )
-from millstream.engine.sinks.records import Records
-from millstream.engine.sinks.sql_tables import new_columns
-from millstream.engine.sinks.table_errors import TableError
+from millstream.engine.sinks.tables.sql import new_columns
 
 T = TypeVar("T")
 _TRIES, _WAIT_S = 8, 0.05

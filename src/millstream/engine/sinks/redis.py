@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 from millstream.engine.base.errors import IllegalArgumentError, SparkError
-from millstream.engine.base.redis_server import RedisServer
+from millstream.engine.clients.redis import RedisServer
 from millstream.engine.sinks.contract import (
     Opening,
     Sink,

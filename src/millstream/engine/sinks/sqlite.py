@@ -25,9 +25,10 @@ from millstream.engine.sinks.contract import (
     check_partitions,
     check_run,
 )
-from millstream.engine.sinks.frame_spool import FrameSpool
 from millstream.engine.sinks.records import Records
-from millstream.engine.sinks.sql_tables import (
+from millstream.engine.sinks.tables.errors import TableError
+from millstream.engine.sinks.tables.frame_spool import FrameSpool
+from millstream.engine.sinks.tables.sql import (
     as_json,
     check_mode,
     create_table,
@@ -39,7 +40,6 @@ from millstream.engine.sinks.sql_tables import (
     types_for,
     without_unknown,
 )
-from millstream.engine.sinks.table_errors import TableError
 
 T = TypeVar("T")
 _WHOLE = -1

@@ -18,7 +18,7 @@ from millstream.engine.base.clock import SystemClock
 from millstream.engine.base.errors import IllegalArgumentError, SparkError
 from millstream.engine.base.extras import needed
 from millstream.engine.base.secrets import Secret
-from millstream.engine.ingest.web_client import (
+from millstream.engine.clients.web import (
     checked_url,
     hide_urls_in_logs,
     plain_headers,

@@ -1,0 +1,1 @@
+"""Clients: connections to outside systems that sources and sinks share."""

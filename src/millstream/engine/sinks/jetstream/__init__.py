@@ -1,0 +1,1 @@
+"""JetStream: subjects of NATS, published to once."""

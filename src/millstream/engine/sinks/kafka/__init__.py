@@ -1,0 +1,1 @@
+"""Kafka: topics, written in transactions."""

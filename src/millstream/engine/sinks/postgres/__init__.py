@@ -1,0 +1,1 @@
+"""Postgres: a table that is appended to, or upserted by key."""

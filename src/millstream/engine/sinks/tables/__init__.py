@@ -1,0 +1,1 @@
+"""Tables: what sinks of tables share: types, SQL, errors, batches that are handed over."""

@@ -1,0 +1,1 @@
+"""Flume: events that agents push or that are polled, by Avro's calls."""

@@ -1,0 +1,1 @@
+"""JetStream: streams of NATS, read by sequence or by a durable consumer."""

@@ -1,0 +1,1 @@
+"""Kafka: topics, read by offsets or by a consumer group."""

@@ -1,0 +1,1 @@
+"""Kinesis: shards, read by sequence numbers, without KCL."""

@@ -1,0 +1,1 @@
+"""Redis Streams: entries, read by id or by a consumer group."""

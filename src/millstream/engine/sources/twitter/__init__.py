@@ -1,0 +1,1 @@
+"""Twitter: the filtered and the sampled stream of X."""
