@@ -318,7 +318,7 @@ def test_tls(tmp_path: Path) -> None:
         with streaming(lambda ssc: MQTTUtils.createStream(ssc, url, "words")) as stream:
             said = stream.heard.wait_for("can't connect to the MQTT broker")
             assert "certificate verify failed" in said
-        certificate = str(tmp_path / "broker" / "server.pem")
+        certificate = str(tmp_path / "broker" / "own.pem")
         with streaming(
             lambda ssc: MQTTUtils.createStream(ssc, url, "words", caFile=certificate)
         ) as stream:

@@ -5,8 +5,6 @@ keys it is sent.
 """
 
 import asyncio
-import datetime
-import ipaddress
 import json
 import ssl
 import threading
@@ -18,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+from tests.integration.servers.certificates import write_certificate
 
 _START_S = 10.0
 
@@ -59,39 +58,10 @@ def served(app: web.Application, tls: ssl.SSLContext | None = None) -> Iterator[
 
 def self_signed(directory: Path) -> tuple[ssl.SSLContext, Path]:
     """Return what serves 127.0.0.1 with a certificate of its own, and the certificate."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import NameOID
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.datetime.now(datetime.UTC)
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    shown, hidden = directory / "certificate.pem", directory / "key.pem"
-    shown.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    hidden.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
+    certificate, key = write_certificate(directory)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(shown, hidden)
-    return context, shown
+    context.load_cert_chain(certificate, key)
+    return context, Path(certificate)
 
 
 @dataclass

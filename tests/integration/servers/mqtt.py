@@ -1,7 +1,5 @@
 """An MQTT broker on loopback: Debian's mosquitto, as a test wants it."""
 
-import datetime
-import ipaddress
 import os
 import shutil
 import signal
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.integration.servers.certificates import write_certificate
 from tests.integration.servers.ports import free_port
 
 _MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
@@ -136,44 +135,11 @@ def with_password(directory: Path, user: str, password: str) -> list[str]:
 
 
 def with_tls(directory: Path) -> list[str]:
-    """Return settings for TLS; the certificate, of 127.0.0.1, is `server.pem` there."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
+    """Return settings for TLS; the certificate, of 127.0.0.1, is `own.pem` there."""
     directory.mkdir(parents=True, exist_ok=True)
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName(
-                [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-            ),
-            critical=False,
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    (directory / "server.pem").write_bytes(
-        certificate.public_bytes(serialization.Encoding.PEM)
-    )
-    (directory / "server.key").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
+    certificate, key = write_certificate(directory)
     return [
         "allow_anonymous true",
-        f"certfile {directory}/server.pem",
-        f"keyfile {directory}/server.key",
+        f"certfile {certificate}",
+        f"keyfile {key}",
     ]
