@@ -80,6 +80,12 @@ class Supervisor:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.error: Exception | None = None
+        self.limited: list[int] = []
+
+    def limit_rate(self, count: int, cancelled: threading.Event) -> None:
+        """Note how many came."""
+        assert not cancelled.is_set()
+        self.limited.append(count)
 
     def push_block(self, records: list[int], metadata: Any) -> None:
         """Store, or fail."""
@@ -109,7 +115,7 @@ def running(receiver: Numbers) -> Iterator[Supervisor]:
 def test_a_delivery_is_acknowledged_after_it_is_stored() -> None:
     """Then the next one is taken; nothing is stored of an empty one."""
     source = Source()
-    with running(Numbers(source)):
+    with running(Numbers(source)) as supervisor:
         assert source.heard() == ("connected", "millstream-reliable-7-0")
         source.coming.put([1, 2])
         assert source.heard() == ("stored", [1, 2])
@@ -117,6 +123,7 @@ def test_a_delivery_is_acknowledged_after_it_is_stored() -> None:
         source.coming.put([])
         assert source.heard() == ("acknowledged", 0)
     assert source.heard() == ("closed", None)
+    assert supervisor.limited == [2, 0]
 
 
 def test_what_cannot_be_stored_is_rejected_and_the_receiver_restarts() -> None:

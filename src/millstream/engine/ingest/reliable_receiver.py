@@ -58,7 +58,7 @@ class ReliableReceiver(Receiver[T], ABC, Generic[T]):
     """Subclass it and override `connect`.
 
     Everything else is done: threads, storing, acknowledging in order, rejecting what can't
-    be stored, restarting when a connection breaks, and stopping.
+    be stored, keeping to the rate limit, restarting when a connection breaks, and stopping.
     """
 
     connections: ClassVar[int] = 1
@@ -139,3 +139,5 @@ class _Life:
             connection.reject(delivery.token)
             raise
         connection.acknowledge(delivery.token)
+        # Afterwards: who sent it shan't wait, but what comes next may.
+        self._receiver._attached().limit_rate(len(delivery.records), self._is_over)

@@ -317,6 +317,10 @@ class ReceiverSupervisor:
         except Exception as failed:
             self.stop("Error restarting receiver", failed)
 
+    def limit_rate(self, count: int, cancelled: threading.Event) -> None:
+        """Wait until `count` records that were stored as blocks fit the rate limit."""
+        self._limit.take(count, cancelled)
+
     def update_rate(self, per_second: float) -> None:
         """Let so many records a second come in, within the configured limit."""
         self._limit.update(per_second)
