@@ -81,6 +81,22 @@ def test_the_next_context_has_the_same_processes() -> None:
     assert len(pids[0]) == 2
 
 
+def test_workers_see_what_the_program_sets_in_its_environment(
+    sc: SparkContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also after they were started, as a notebook does with credentials."""
+
+    def told() -> set[str | None]:
+        rows = sc.parallelize(range(4), 4)
+        return set(rows.map(lambda _: os.environ.get("MILLSTREAM_TEST_WORD")).collect())
+
+    assert told() == {None}
+    monkeypatch.setenv("MILLSTREAM_TEST_WORD", "open sesame")
+    assert told() == {"open sesame"}
+    monkeypatch.delenv("MILLSTREAM_TEST_WORD")
+    assert told() == {None}
+
+
 def test_what_is_cached_in_a_worker_is_computed_once(sc: SparkContext) -> None:
     """It is kept here, and goes back there with the tasks that read it."""
     calls = sc.accumulator(0)

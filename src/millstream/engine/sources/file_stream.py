@@ -102,6 +102,10 @@ class FileMonitor:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_old": _OldNames()}
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Older checkpoints don't have what is only there to save time.
+        self.__dict__.update({"_old": _OldNames(), **state})
+
     @property
     def remember_ms(self) -> int:
         """How long names are remembered."""

@@ -265,6 +265,7 @@ class _Worker:
         self._kills_before = out_of_memory_kills()
         self._kill_reason = ""
         self._tasks = 0
+        self._environment = dict(os.environ)
         self.process = start_python(_START)
         self._threads = [
             threading.Thread(
@@ -306,6 +307,8 @@ class _Worker:
             with self._handing:
                 number = next(self._numbers)
                 self.taken[number] = ticket
+                if len(self.taken) == 1:  # It takes as long as a short task.
+                    self._tell_environment()
                 if body.id not in self._known:
                     self._known[body.id] = None
                     if len(self._known) > BODIES_MAX:
@@ -317,6 +320,19 @@ class _Worker:
             if isinstance(payload, Filed):
                 drop(payload)
             raise
+
+    def _tell_environment(self) -> None:
+        """Let it have what the program has set in its environment since it was started.
+
+        Credentials and addresses of storage are set there, in a notebook as late as that.
+        """
+        now = dict(os.environ)
+        if now == self._environment:
+            return
+        gone = self._environment.keys() - now.keys()
+        changed = dict(now.items() - self._environment.items())
+        self._environment = now
+        self.send("environment", changed, list(gone))
 
     def kill(self, reason: str = "") -> None:
         """End it at once; `reason` is told about the task that it runs."""

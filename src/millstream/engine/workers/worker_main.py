@@ -74,6 +74,10 @@ def main() -> None:
                 bodies[stage_id] = _loaded(pickled)
                 if len(bodies) > BODIES_MAX:
                     bodies.popitem(last=False)
+            case ("environment", changed, gone):
+                for name in gone:
+                    os.environ.pop(name, None)
+                os.environ.update(changed)
             case ("task", number, stage_id, given, reads):
                 inside = _Inside(files, live, reads)
                 _run(channel, number, inside, bodies[stage_id], given)
