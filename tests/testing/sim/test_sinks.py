@@ -11,7 +11,7 @@ from millstream.testing.sim import simulate
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-_STREAMS = max(50, SEEDS // 8 // 25 * 25)
+_STREAMS = max(25, SEEDS // 8 // 25 * 25)
 
 FOUND = {
     0: "a checkpoint written while batches ran again was taken for an older program's",

@@ -37,6 +37,11 @@ class FileSelection:
     listed_ms: int | None = None
     """The newest batch for which the directory could be listed."""
 
+    def __setstate__(self, state: tuple[None, dict[str, Any]]) -> None:
+        # Pickled by slots; older checkpoints don't have the newest of them.
+        for name, value in {"listed_ms": None, **state[1]}.items():
+            setattr(self, name, value)
+
     def select(self, batch_ms: int, files: Iterable[FileInfo]) -> tuple[str, ...]:
         """Return the paths that are new in this batch, in the order given.
 
