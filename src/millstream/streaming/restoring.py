@@ -17,7 +17,11 @@ from millstream.engine.base.errors import (
     PySparkValueError,
     SparkError,
 )
-from millstream.engine.base.secrets import is_secret_key
+from millstream.engine.base.secrets import (
+    MissingSecretError,
+    all_known,
+    is_secret_key,
+)
 from millstream.engine.durable.checkpoint_files import CheckpointFiles
 from millstream.engine.streams import manifest as manifests
 from millstream.engine.streams.leftover import find_leftovers
@@ -186,9 +190,12 @@ def restore(
     try:
         ssc = cls._restored(sc, facts, directory)
         try:
-            inputs, outputs = frames.loads_function(
-                checkpoint.functions, ssc._live_objects()
-            )
+            with all_known():
+                inputs, outputs = frames.loads_function(
+                    checkpoint.functions, ssc._live_objects()
+                )
+        except MissingSecretError:
+            raise
         except Exception as error:
             raise _unreadable(directory, facts, _in_words(error)) from error
         ssc._take_over(inputs, outputs)

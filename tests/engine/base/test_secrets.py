@@ -55,3 +55,23 @@ def test_settings_keep_their_secrets_apart() -> None:
         "'ssl.key.password': Secret(kafka.ssl.key.password=*****)}"
     )
     assert secrets.revealed(kept) == given
+
+
+def test_what_is_restored_without_its_secrets_is_refused_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With all their names, before anything runs; what is in the environment is fine."""
+    given = [Secret("a", "db.password"), Secret("b", "kafka.token"), Secret.env("MINE")]
+    kept = frames.dumps_function(given, {})
+    monkeypatch.setenv("MINE", "c")
+    with pytest.raises(MissingSecretError) as caught, secrets.all_known():
+        frames.loads_function(kept, {})
+
+    assert "'db.password', 'kafka.token'" in str(caught.value)
+    assert "MILLSTREAM_SECRET_KAFKA_TOKEN" in (caught.value.hint or "")
+    assert "MINE" not in (caught.value.hint or "").replace("NAME", "")
+    monkeypatch.setenv("MILLSTREAM_SECRET_DB_PASSWORD", "a")
+    monkeypatch.setenv("MILLSTREAM_SECRET_KAFKA_TOKEN", "b")
+    with secrets.all_known():
+        again = frames.loads_function(kept, {})
+    assert [each.reveal() for each in again] == ["a", "b", "c"]

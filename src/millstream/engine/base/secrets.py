@@ -89,7 +89,38 @@ class Secret:
 def _restored(name: str, value: str | None, variable: str) -> Secret:
     made = Secret("", name)
     made._value, made._variable = value, variable
+    noted: list[Secret] | None = getattr(_local, "noted", None)
+    if value is None and noted is not None:
+        noted.append(made)
     return made
+
+
+@contextmanager
+def all_known() -> Iterator[None]:
+    """Refuse what is unpickled meanwhile, in the end, if it has secrets nobody knows.
+
+    Raises:
+        MissingSecretError: Some were left out of a checkpoint, and aren't in the
+            environment; names all of them.
+    """
+    _local.noted = []
+    try:
+        yield
+        missing = {
+            each.name: each._variable
+            for each in _local.noted
+            if each._variable not in os.environ
+        }
+    finally:
+        del _local.noted
+    if missing:
+        names = ", ".join(f"'{name}'" for name in missing)
+        msg = f"secrets that the checkpoint's streams need aren't known: {names}"
+        raise MissingSecretError(
+            msg,
+            hint=f"checkpoints never have secrets; set {', '.join(missing.values())} in "
+            "the environment, or use Secret.env(NAME) in the program",
+        )
 
 
 @contextmanager
