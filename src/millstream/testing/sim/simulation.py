@@ -461,7 +461,11 @@ def installed(runtime: SimRuntime) -> Iterator[None]:
     was_enabled = gc.isenabled()
     gc.collect()
     gc.disable()
-    gc.freeze()  # What is there already isn't looked at again with every life.
+    if not gc.get_freeze_count():
+        # What is there already isn't looked at again with every life and every seed: of a
+        # test run with all its libraries that takes longer than a seed.
+        gc.freeze()
+        atexit.register(gc.unfreeze)
     try:
         yield
     finally:
@@ -470,6 +474,5 @@ def installed(runtime: SimRuntime) -> Iterator[None]:
         with suppress(Exception):
             runtime.die("the simulation is over")
             runtime.reap()
-        gc.unfreeze()
         if was_enabled:
             gc.enable()
