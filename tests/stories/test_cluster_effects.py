@@ -12,6 +12,8 @@ from millstream.engine.base.errors import DurabilityError, JobFailedError
 from millstream.engine.sinks.text_files import DirectoryOutput
 from millstream.streaming import StreamingContext
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def sc() -> Iterator[SparkContext]:

@@ -7,6 +7,8 @@ import pytest
 from millstream.streaming.state import State, StateSpec
 from millstream.testing import StreamHarness
 
+pytestmark = pytest.mark.slow
+
 VERIFY = {
     "spark.millstream.columnar": "verify",
     "spark.millstream.columnar.rows.min": "0",

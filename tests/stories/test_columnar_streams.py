@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from millstream.testing import StreamHarness
 
+pytestmark = pytest.mark.slow
+
 VERIFY = {
     "spark.millstream.columnar": "verify",
     "spark.millstream.columnar.rows.min": "0",

@@ -319,6 +319,7 @@ class Telling(Right):
         Path(self.path).with_name(f"pid-{os.getpid()}").touch()
 
 
+@pytest.mark.slow
 def test_sources_and_sinks_travel_to_workers(tmp_path: Path) -> None:
     """Tasks in other processes read and write."""
     there_are(tmp_path, 6)

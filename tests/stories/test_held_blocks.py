@@ -14,6 +14,8 @@ from millstream.engine.durable.frozen_bytes import Shared
 from millstream.engine.workers.payloads import HeldFile
 from millstream.streaming import StreamingContext
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def sc() -> Iterator[SparkContext]:

@@ -24,6 +24,8 @@ from millstream.streaming.restoring import Upgrade
 from millstream.streaming.state import State, StateSpec
 from millstream.testing import StreamHarness
 
+pytestmark = pytest.mark.slow
+
 Setup = Callable[[StreamHarness], Any]
 
 

@@ -14,6 +14,8 @@ from millstream.engine.columnar.pipeline import Pipeline
 from millstream.engine.columnar.state_runs import NO_STATE, Kernel
 from millstream.engine.streams.state_spec import State
 
+pytestmark = pytest.mark.slow
+
 PIPELINE = Pipeline(takes_rows_always=True, is_strict=True)
 NOW = datetime.datetime(2026, 3, 4, 5, 6, 7)
 LARGE = 2**63 - 1

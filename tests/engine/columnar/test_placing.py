@@ -12,6 +12,8 @@ from millstream.engine.columnar.shapes import infer_shape, to_frame
 from millstream.engine.plan.partitioners import portable_hash, split_pairs
 from millstream.engine.plan.ranges import RangeFunction
 
+pytestmark = pytest.mark.slow
+
 KEYS = {
     "text": st.text(st.characters(exclude_categories=["Cs"])),
     "int": st.integers(-(2**63), 2**63 - 1),

@@ -10,6 +10,8 @@ from tests.integration.servers.ports import free_port
 
 from millstream.engine.sources.tcp_server import peer_of, serve_clients
 
+pytestmark = pytest.mark.slow
+
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Send back one piece."""

@@ -16,6 +16,8 @@ from millstream.engine.base.secrets import Secret
 from millstream.engine.sources.actor.feed import JSON, PICKLE, RemotePort
 from millstream.engine.sources.actor.frames import OVERHEAD_BYTES, message_of
 
+pytestmark = pytest.mark.slow
+
 
 class Bomb:
     """Leaves a file when it is unpickled."""

@@ -17,6 +17,8 @@ from millstream.engine.sources.flume import polling as flume_polling
 from millstream.engine.sources.flume.frames import FlumeLimits
 from millstream.engine.sources.flume.polling import FlumePollingReceiver
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,8 @@ from millstream.engine.base.errors import UsageError
 from millstream.engine.sources.flume.frames import FlumeLimits
 from millstream.engine.sources.flume.push import FlumeReceiver
 
+pytestmark = pytest.mark.slow
+
 EVENTS: list[tuple[dict[str, str], bytes]] = [({"a": "b"}, b"one"), ({}, b"\x00\xff")]
 
 
