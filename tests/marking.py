@@ -3,7 +3,7 @@
 from typing import Any
 
 from millstream import RDD
-from millstream.engine.jobs.bad_records import BadRecord, Find
+from millstream.engine.jobs.found_records import BadRecord, Find
 from millstream.engine.plan.marks import RecordMark
 from millstream.engine.streams import bad_records
 from millstream.streaming.bad_records import marked

@@ -61,6 +61,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "sinks/files/reading.py": "engine/sinks/files/test_sinks.py",
     "sinks/files/schema.py": "engine/sinks/files/test_sinks.py",
     "streams/bad_records.py": "stories/test_bad_records.py",
+    "jobs/found_records.py": "engine/jobs/test_bad_records.py",
     "sinks/dead_letters.py": "stories/test_bad_records.py",
     "sources/dead_letters.py": "stories/test_bad_records.py",
     "sinks/delta.py": "integration/test_delta_sink.py",

@@ -11,7 +11,8 @@ from tests.marking import Marker
 from millstream import SparkConf, SparkContext, StorageLevel
 from millstream.engine.base import frames
 from millstream.engine.base.errors import JobFailedError
-from millstream.engine.jobs.bad_records import TooManyBadRecordsError, as_plain_json
+from millstream.engine.jobs.bad_records import TooManyBadRecordsError
+from millstream.engine.jobs.found_records import as_plain_json
 from millstream.streaming.direct import BatchPlan, DirectSource
 
 

@@ -9,10 +9,7 @@ partition, the records are split until the bad ones are alone. The same records 
 same finds, whoever runs them: a batch that runs again has the same bad records.
 """
 
-import base64
 import copy
-import json
-import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +24,12 @@ from millstream.engine.base.errors import (
 )
 from millstream.engine.jobs import failures
 from millstream.engine.jobs.actions import Action, Apply, CountByValue
+from millstream.engine.jobs.found_records import (
+    Find,
+    Reason,
+    described,
+    range_of,
+)
 from millstream.engine.plan.fusion import is_fusible
 from millstream.engine.plan.marks import RecordMark
 from millstream.engine.plan.nodes import (
@@ -34,8 +37,6 @@ from millstream.engine.plan.nodes import (
     Pipeline,
     RddNode,
     Shuffled,
-    Source,
-    StoredBlocks,
     Zipped,
 )
 from millstream.engine.plan.partitions import freeze, is_immutable
@@ -44,7 +45,6 @@ from millstream.engine.plan.steps import Merge
 if TYPE_CHECKING:
     from millstream.engine.jobs.tasks import Task
 
-TOPIC = "bad records"
 _EXAMPLES = 3
 """So many are described of what is only counted."""
 
@@ -56,44 +56,6 @@ CheckAll = Callable[[Iterable[Any]], Any]
 
 class TooManyBadRecordsError(SparkError):
     """So many records of a partition are bad that it must be the program's fault."""
-
-
-@dataclass(frozen=True, slots=True)
-class BadRecord:
-    """One record that was taken out, and why. All plain data."""
-
-    index: int
-    """Its place among the records of the partition, at the mark; from 0."""
-    error: str
-    """The type of what was raised."""
-    message: str
-    file: str | None
-    """The user's line that raised it, if there was one."""
-    line: int | None
-    operator: str
-    text: str
-    """The record in short."""
-    record: str | None = None
-    """The record as JSON, if that gives back the same."""
-    pickled: str | None = None
-    """Else the record pickled, in base64."""
-
-
-@dataclass(frozen=True, slots=True)
-class Find:
-    """The bad records of one partition."""
-
-    token: str
-    time_ms: int
-    partition: int
-    total: int
-    """How many records the partition has at the mark."""
-    range: str | None
-    """What of a direct source the partition is, in words."""
-    indexes: tuple[int, ...]
-    """Where all of them are."""
-    records: tuple[BadRecord, ...]
-    """All of them where they are kept, else the first ones."""
 
 
 def may_be_of_a_record(error: Exception) -> bool:
@@ -164,23 +126,6 @@ def _effects(*, are_kept: bool) -> Iterator[None]:
             told_now = driver_link.take_told() if is_kept else ()
             for topic, news in (*told_before, *told_now):
                 driver_link.tell(topic, news)
-
-
-def told(finds: Sequence[Find]) -> tuple[tuple[str, Any], ...]:
-    """Return finds as what a task tells its driver."""
-    return tuple((TOPIC, each) for each in finds)
-
-
-def untold(finds: Sequence[Find]) -> Sequence[Find]:
-    """Tell at once what isn't in a partition that is kept; return what is told later.
-
-    What is kept here stays, even if this attempt fails: the next one wouldn't find them.
-    In a worker it is kept if the attempt succeeds.
-    """
-    if driver_link.is_worker():
-        return finds
-    driver_link.heard(told(finds))
-    return ()
 
 
 def each(check: Check) -> CheckAll:
@@ -396,18 +341,18 @@ class Search:
         mark = node.mark
         assert mark is not None, "only marked nodes are sifted"
         bad = sorted(sifting.bad)
-        described = bad if mark.keeps_records else bad[:_EXAMPLES]
+        some = bad if mark.keeps_records else bad[:_EXAMPLES]
         taken_out = mark.taken_out.get(part, frozenset())
         total = len(sifting.rows) + len(taken_out)
         places = [at for at in range(total) if at not in taken_out]
         records = [
-            _described(
+            described(
                 places[index],
                 sifting.rows[index],
                 sifting.bad[index],
                 keeps_record=mark.keeps_records,
             )
-            for index in described
+            for index in some
         ]
         self.finds.append(
             Find(
@@ -415,7 +360,7 @@ class Search:
                 mark.time_ms,
                 part,
                 total,
-                _range_of(node, part),
+                range_of(node, part),
                 tuple(places[index] for index in bad),
                 tuple(records),
             )
@@ -428,17 +373,6 @@ class _Run:
 
     error: Exception | None
     operator: Callable[[], str]
-
-
-@dataclass(frozen=True, slots=True)
-class _Reason:
-    """Why a record is bad; holds no traceback, and so no frame."""
-
-    error: str
-    message: str
-    file: str | None
-    line: int | None
-    operator: str
 
 
 class _Counted:
@@ -467,7 +401,7 @@ class _Sifting:
         self._run, self.rows, self._mark = run, rows, mark
         self._is_shared = isinstance(rows, range) or is_immutable(rows)
         self._allowed = mark.allowed(len(rows))
-        self.bad: dict[int, _Reason] = {}
+        self.bad: dict[int, Reason] = {}
 
     def good(self) -> list[Any]:
         """Return the records that aren't bad."""
@@ -516,7 +450,7 @@ class _Sifting:
         file, line = failures.user_line(error, operator)
         message = failures.message_of(error)
         kind = failures.name_of(type(error))
-        self.bad[index] = _Reason(kind, message, file, line, operator)
+        self.bad[index] = Reason(kind, message, file, line, operator)
         if len(self.bad) > self._allowed:
             raise self._too_many(error) from error
         # It and its frames would hold all that is run over.
@@ -541,73 +475,3 @@ class _Sifting:
             hint="correct the step, or what feeds the stream; or let more pass, by "
             "max_share in onError",
         )
-
-
-# Telling.
-
-
-def _described(
-    index: int, record: Any, reason: _Reason, *, keeps_record: bool
-) -> BadRecord:
-    plain = as_plain_json(record) if keeps_record else None
-    pickled = None
-    if keeps_record and plain is None:
-        pickled = base64.b64encode(frames.dumps(record)).decode("ascii")
-    return BadRecord(
-        index,
-        reason.error,
-        reason.message,
-        reason.file,
-        reason.line,
-        reason.operator,
-        failures.shorten(record),
-        plain,
-        pickled,
-    )
-
-
-def as_plain_json(record: Any) -> str | None:
-    """Return a record as JSON, or None where that wouldn't give back the same.
-
-    >>> as_plain_json({"a": [1, None]}), as_plain_json((1, 2))
-    ('{"a": [1, null]}', None)
-    """
-    return json.dumps(record) if _is_plain(record) else None
-
-
-_DEEP = 50
-
-
-def _is_plain(value: Any, depth: int = 0) -> bool:
-    kind = type(value)
-    if kind in {str, int, bool, type(None)}:
-        return True
-    if kind is float:
-        return math.isfinite(value)
-    if depth > _DEEP:
-        return False
-    if kind is list:
-        return all(_is_plain(each, depth + 1) for each in value)
-    if kind is dict:
-        return all(
-            type(key) is str and _is_plain(each, depth + 1)
-            for key, each in value.items()
-        )
-    return False
-
-
-def _range_of(node: RddNode, part: int) -> str | None:
-    """Return in words which range of a source a partition is, if it is just one."""
-    while True:
-        op = node.op
-        if isinstance(op, Source):
-            describe = getattr(op.partitions[part], "describe", None)
-            return str(describe()) if describe is not None else None
-        if isinstance(op, StoredBlocks):
-            return None
-        if node.level is not None:
-            return None
-        inputs = node.inputs_of(part)
-        if len(inputs) != 1:
-            return None
-        ((node, part),) = inputs

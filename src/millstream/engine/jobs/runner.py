@@ -24,7 +24,12 @@ from millstream.engine.base.errors import (
 )
 from millstream.engine.columnar.reports import StageReport
 from millstream.engine.durable.frozen_bytes import Shared
-from millstream.engine.jobs import bad_records, failures, placement, shipping
+from millstream.engine.jobs import (
+    failures,
+    found_records,
+    placement,
+    shipping,
+)
 from millstream.engine.jobs.actions import Action, Apply, Fold
 from millstream.engine.jobs.attempts import (
     CancelTask,
@@ -721,7 +726,7 @@ class _StageRun:
                     self._room.leave(index)
         driver.note_cost(self._key, monotonic_s() - start_s, task.report)
         stats = None if profiler is None else _stats_of(profiler)
-        told = bad_records.told(task.finds)
+        told = found_records.told(task.finds)
         return _Succeeded(index, attempt, value, updates, task.report, stats, told)
 
     def _evaluate(self, task: Task, partition: int) -> Any:

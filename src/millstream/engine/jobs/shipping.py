@@ -26,7 +26,7 @@ from millstream.engine.durable.frozen_bytes import (
     Shared,
     encode,
 )
-from millstream.engine.jobs import bad_records, failures
+from millstream.engine.jobs import failures, found_records
 from millstream.engine.jobs.actions import Action
 from millstream.engine.jobs.shuffles import ShuffleRegistry
 from millstream.engine.jobs.stages import Stage
@@ -490,7 +490,7 @@ def run(
     for fate in (*task.report.steps.values(), *task.report.shuffles.values()):
         fate.processes = 1
     took_s = monotonic_s() - start_s
-    tellings += bad_records.told(task.finds)
+    tellings += found_records.told(task.finds)
     made = Succeeded(value, updates, tellings, task.report, tuple(blocks.made), took_s)
     return frames.dumps(made)
 

@@ -19,7 +19,7 @@ from millstream.engine.columnar.blocks import (
 from millstream.engine.columnar.execution import Columnar, Mode
 from millstream.engine.columnar.reports import StageReport
 from millstream.engine.durable.state_store import StoredState
-from millstream.engine.jobs import bad_records
+from millstream.engine.jobs import bad_records, found_records
 from millstream.engine.jobs.actions import (
     Action,
     Apply,
@@ -141,7 +141,7 @@ class Task:
     """Which way each step went."""
     trail: list[tuple[Step, RddNode]] = field(default_factory=list)
     """Every step in the order the task came to it; errors are told by it."""
-    finds: list[bad_records.Find] = field(default_factory=list)
+    finds: list[found_records.Find] = field(default_factory=list)
     """The bad records that were taken out; see `bad_records`."""
     given: Mapping[tuple[int, int], Iterable[Any]] | None = None
     """What takes the place of some partitions, by node."""
@@ -344,7 +344,7 @@ class Task:
         if found is None:
             raise error
         made = freeze(found.again_unkept().listed(node, part))
-        self.finds += bad_records.untold(found.finds)
+        self.finds += found_records.untold(found.finds)
         return made
 
     def _of_blocks(self, blocks: Iterable[Frozen], part: int) -> Pending:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from millstream.engine.base import driver_link
 from millstream.engine.base.clock import monotonic_s
 from millstream.engine.durable.letter_files import Letter, LetterBox
-from millstream.engine.jobs.bad_records import TOPIC, BadRecord, Find
+from millstream.engine.jobs.found_records import TOPIC, BadRecord, Find
 from millstream.engine.plan.marks import RecordMark
 from millstream.engine.sinks.dead_letters import LetterWriter
 from millstream.engine.streams.direct import DirectInput
