@@ -172,7 +172,12 @@ def ray_address() -> Iterator[str]:
 
     made = Cluster(
         initialize_head=True,
-        head_node_args={"num_cpus": 0, "node_ip_address": "127.0.0.1"},
+        head_node_args={
+            "num_cpus": 0,
+            "node_ip_address": "127.0.0.1",
+            # Two clusters that start at a time would both want its one port.
+            "include_dashboard": False,
+        },
     )
     for _ in range(2):
         made.add_node(num_cpus=1, node_ip_address="127.0.0.1")

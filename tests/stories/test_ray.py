@@ -10,6 +10,7 @@ from threading import Event, Thread
 from typing import Any
 
 import pytest
+from tests.marking import Marker
 from tests.stories.programs import PROGRAMS
 
 from millstream import RDD, SparkConf, SparkContext, StorageLevel
@@ -32,7 +33,12 @@ def cluster() -> Iterator[Any]:
 
     made = Cluster(
         initialize_head=True,
-        head_node_args={"num_cpus": 0, "node_ip_address": "127.0.0.1"},
+        head_node_args={
+            "num_cpus": 0,
+            "node_ip_address": "127.0.0.1",
+            # Two clusters that start at a time would both want its one port.
+            "include_dashboard": False,
+        },
     )
     for _ in range(2):
         made.add_node(num_cpus=2, node_ip_address="127.0.0.1")
@@ -259,6 +265,28 @@ def test_a_copied_partition_outlives_its_node(cluster: Any, sc: SparkContext) ->
 
     assert kept.mapValues(len).map(lambda pair: pair[1]).sum() == 40_000
     assert mapped.value == 40_000
+
+
+def test_the_nodes_tell_which_bad_records_they_took_out(sc: SparkContext) -> None:
+    """Each record once, behind a shuffle and in front of one; accumulators add up."""
+    marker, seen = Marker(), sc.accumulator(0)
+
+    def inverse(number: int) -> float:
+        seen.add(1)
+        return 1 / number
+
+    numbers = marker.mark(sc.parallelize([1, 0, 2, 0, 4] * 8, 8))
+
+    assert numbers.map(inverse).count() == 24
+    assert seen.value == 24
+    assert len(marker.places) == 16
+    words = marker.mark(sc.parallelize(["1", "x", "3"] * 5, 3))
+    pairs = words.map(lambda word: (int(word) % 2, int(word)))
+    assert pairs.reduceByKey(max).collect() == [(1, 3)]
+    assert {each.error for each in marker.records} == {
+        "ZeroDivisionError",
+        "ValueError",
+    }
 
 
 def test_a_task_can_be_cancelled_while_another_one_ends(

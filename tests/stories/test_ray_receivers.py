@@ -22,7 +22,12 @@ def cluster() -> Iterator[Any]:
 
     made = Cluster(
         initialize_head=True,
-        head_node_args={"num_cpus": 2, "node_ip_address": "127.0.0.1"},
+        head_node_args={
+            "num_cpus": 2,
+            "node_ip_address": "127.0.0.1",
+            # Two clusters that start at a time would both want its one port.
+            "include_dashboard": False,
+        },
     )
     made.wait_for_nodes()
     ray.init(address=made.address, namespace="millstream", log_to_driver=False)
