@@ -38,6 +38,7 @@ _HEARTBEAT_S = 1.0
 _STARTING_S = 0.02
 _LISTEN_S = 0.01
 _SILENCE_MAX_S = 5.0
+_JOIN_S = 10.0
 _LOOK_S = 0.5
 
 
@@ -146,6 +147,9 @@ class RayWorkers(TaskQueue[_Actor]):
         self._is_closed.set()
         with self._lock:
             self._waiting.clear()
+        # Nobody may be inside Ray when it ends, with the program or here: it would crash.
+        if self._heart is not threading.current_thread():
+            self._heart.join(_JOIN_S)
         for actor in self._actors:
             self._ray.kill(actor.handle)
         self._endings.stop()
