@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from millstream.cli import main
 from millstream.engine.base import frames
+from millstream.streaming import context
 from millstream.streaming.receiver import Receiver
 from millstream.testing import StreamHarness
 
@@ -108,6 +109,25 @@ def test_show_tells_people_what_there_is(written: Path) -> None:
         assert line in shown
     assert "hunter2" not in shown
     assert content(written) == before
+
+
+def test_secrets_in_a_checkpoint_of_an_older_version_are_not_shown(
+    written: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Checkpoints had the whole conf once."""
+    monkeypatch.setattr(context, "is_secret_key", lambda _key: False)
+    older = written.with_name("older")
+    with StreamHarness(
+        checkpoint=str(older),
+        conf={"spark.example.password": "hunter2"},
+        setup=lambda h: build(h, written.with_name("in")),
+    ) as h:
+        h.run()
+
+    for shown in (show(str(older)).output, show("--json", str(older)).output):
+        assert "hunter2" not in shown
+        assert "spark.example.password" in shown
+        assert "(not shown)" in shown
 
 
 def test_show_as_json_is_the_same_for_programs(written: Path) -> None:

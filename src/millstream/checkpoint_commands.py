@@ -4,13 +4,13 @@ Functions are never unpickled here: that would run what is in them.
 """
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from millstream.engine.base.errors import MillstreamError, UsageError
+from millstream.engine.base.secrets import is_secret_key
 from millstream.engine.base.storage import Storage, open_storage
 from millstream.engine.base.time import pretty_duration
 from millstream.engine.durable.checkpoint_files import CheckpointFiles
@@ -21,7 +21,6 @@ from millstream.engine.streams.opening import state_file_names
 _BATCHES_SHOWN = 3
 _FILES_SHOWN = 3
 _POSITION_CHARACTERS_MAX = 160
-_SECRET = re.compile(r"(?i)secret|password|token|access[.]?key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +128,8 @@ def as_json(told: CheckpointReport) -> str:
 
 def _public_conf(facts: Manifest) -> dict[str, str]:
     return {
-        key: "(not shown)" if _SECRET.search(key) else value
+        # Checkpoints have none; those of older versions do.
+        key: "(not shown)" if is_secret_key(key) else value
         for key, value in sorted(facts.conf.items())
     }
 

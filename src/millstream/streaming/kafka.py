@@ -403,7 +403,10 @@ def _rdd(
         settings, Partitions(places), Start(), reading, PerPartitionConfig(), to_records
     )
     pickled = frames.dumps_function(source)
-    parts = [DirectPartition(pickled, source.as_data(each)) for each in ranges]
+    parts = [
+        DirectPartition(pickled, source.as_data(each), source.has_blocks)
+        for each in ranges
+    ]
     made: KafkaRDD = BatchRdds(sc).from_ranges(parts, ranges, KafkaRDD)
     return made
 

@@ -122,17 +122,14 @@ class DirectPartition:
     """The source; see `base.frames`. Each task has its own copy."""
     data: Any
     """The range, as JSON has it."""
+    has_blocks: bool = False
+    """Whether the source can give records as columns."""
 
     def read(self) -> Iterable[Any]:
         """Return the records."""
         source, of = self._loaded()
         rows = source.read(of)
         return _in_a_loop(rows) if isinstance(rows, AsyncIterable) else rows
-
-    @property
-    def has_blocks(self) -> bool:
-        """Whether the source can give records as columns."""
-        return self._loaded()[0].has_blocks
 
     def blocks(self) -> Iterable[Any]:
         """Return the records in blocks, those that `read` gives."""

@@ -70,7 +70,10 @@ class DirectInput(InputOperator):
         )
         if self._pickled is None:
             self._pickled = frames.dumps_function(self.source)
-        parts = [DirectPartition(self._pickled, each) for each in planned.data]
+        parts = [
+            DirectPartition(self._pickled, each, self.source.has_blocks)
+            for each in planned.data
+        ]
         return self._to_rdd(parts, planned.ranges)
 
     def _plan(self, time_ms: int) -> "_Ranges":
