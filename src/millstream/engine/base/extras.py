@@ -1,6 +1,7 @@
 """Extras: libraries that only some programs need, imported when one is used."""
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from millstream.engine.base.errors import MissingDependencyError
@@ -21,3 +22,8 @@ def needed(module: str, extra: str, what: str) -> Any:
         raise MissingDependencyError(
             msg, hint=f"pip install 'millstream[{extra}]'"
         ) from error
+
+
+def is_installed(module: str) -> bool:
+    """Say whether a top-level module is installed; doesn't import it."""
+    return find_spec(module) is not None

@@ -18,6 +18,7 @@ from millstream.engine.base import frames
 from millstream.engine.base.errors import DurabilityError
 from millstream.engine.columnar.blocks import Columns, Frozen
 from millstream.engine.columnar.shapes import Shape
+from millstream.engine.durable import arrow_files
 from millstream.engine.plan.partitions import (
     FrozenRows,
     FrozenText,
@@ -82,18 +83,15 @@ class Description:
     is_keyed: bool
 
     def unpack(self, held: Held) -> Frozen:
-        """Return the block; columns in a file are mapped, not copied.
+        """Return the block; columns are mapped where PyArrow is installed.
 
         Raises:
             OSError: It is lost.
         """
         if self.shape is None:
             return decode(held.read(), self.count)
-        import polars as pl  # noqa: PLC0415  Heavy; only where there are columns.
-
-        path = held.path
-        source = io.BytesIO(held.read()) if path is None else path
-        return Columns(pl.read_ipc(source), self.shape, self.is_keyed)
+        frame = arrow_files.read(held.read() if held.path is None else held.path)
+        return Columns(frame, self.shape, self.is_keyed)
 
 
 def describe(block: Frozen) -> Description:
@@ -136,8 +134,7 @@ def share(frozen: Frozen, sink: Path | BinaryIO) -> None:
         PySparkPicklingError: A row can't be pickled.
     """
     if isinstance(frozen, Columns):
-        # One batch: each that is read would be a chunk of the frame.
-        frozen.frame.write_ipc(sink, record_batch_size=max(1, frozen.count))
+        arrow_files.write(frozen.frame, sink)
     elif isinstance(sink, Path):
         sink.write_bytes(encode(frozen))
     else:

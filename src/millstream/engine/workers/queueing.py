@@ -67,8 +67,6 @@ class Executor(Protocol):
 ExecutorT = TypeVar("ExecutorT", bound=Executor)
 
 
-_AHEAD_S = 0.02
-"""For so long an executor is to be busy with what it was handed, where tasks are short."""
 _LATE_S = 0.1
 _STAGES_MAX = 200
 _LOOK_AHEAD = 64
@@ -80,6 +78,8 @@ class TaskQueue(ABC, Generic[ExecutorT]):
 
     depth = 1
     """How many tasks an executor is handed at most, if they are short."""
+    ahead_s = 0.02
+    """For so long an executor is to be busy with what it was handed, where tasks are short."""
 
     def __init__(self) -> None:
         """Start without any task."""
@@ -220,18 +220,18 @@ class TaskQueue(ABC, Generic[ExecutorT]):
         for executor in (*near, least):
             busy_s = sum(map(self._expected_s, (*executor.tickets, ticket)))
             is_even = len(executor.tickets) <= len(least.tickets) + 1
-            has_room = len(executor.tickets) < self.depth and busy_s <= _AHEAD_S
+            has_room = len(executor.tickets) < self.depth and busy_s <= self.ahead_s
             if has_room and is_even and ticket.order.avoid != executor.number:
                 return executor, ticket
         return None
 
     def _expected_s(self, ticket: Ticket) -> float:
         if ticket.order.timeout_s is not None or ticket.order.goes_alone:
-            return _AHEAD_S
+            return self.ahead_s
         if ticket.begun_s and monotonic_s() - ticket.begun_s > _LATE_S:
-            return _AHEAD_S  # Who knows how long it takes yet.
+            return self.ahead_s  # Who knows how long it takes yet.
         took_s = self._took.get(ticket.order.stage.id, ticket.order.expected_s)
-        return _AHEAD_S if took_s is None else took_s
+        return self.ahead_s if took_s is None else took_s
 
     def _watch(self, ticket: Ticket) -> None:
         timeout_s = ticket.order.timeout_s

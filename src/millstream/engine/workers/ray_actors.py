@@ -66,7 +66,10 @@ class _Actor:
 class RayWorkers(TaskQueue[_Actor]):
     """Runs tasks on actors, `count` of them, spread over the cluster. Thread-safe."""
 
-    depth = 32  # A call takes longer than the shortest tasks.
+    depth = 32  # A call takes longer than the shortest tasks,
+    ahead_s = (
+        0.06  # and an actor would wait milliseconds for each of those that aren't.
+    )
 
     def __init__(self, address: str | None, count: int | None = None) -> None:
         """Join the cluster at `address`, or the one of the environment, or start one here.
