@@ -27,8 +27,6 @@ _MOVED = {
     "errors.exceptions": "millstream.errors",
     "errors.exceptions.base": "millstream.errors",
     "errors.exceptions.captured": "millstream.errors",
-    "sql.session": "millstream.sql.session",
-    "sql.types": "millstream.sql.row",
     "sql.context": "millstream.sql.session",
     "sql.utils": "millstream.errors",
 }
@@ -45,6 +43,21 @@ _PLAIN = (
     "resultiterable",
     "serializers",
     "sql",
+    "sql.catalog",
+    "sql.column",
+    "sql.dataframe",
+    "sql.datasource",
+    "sql.functions",
+    "sql.group",
+    "sql.merge",
+    "sql.observation",
+    "sql.readwriter",
+    "sql.session",
+    "sql.tvf",
+    "sql.types",
+    "sql.udf",
+    "sql.udtf",
+    "sql.window",
     "statcounter",
     "status",
     "storagelevel",
@@ -74,16 +87,13 @@ _PACKAGES = frozenset(
         "pyspark.errors",
         "pyspark.errors.exceptions",
         "pyspark.sql",
+        "pyspark.sql.functions",
         "pyspark.streaming",
     }
 )
 
-_LATER = {
-    "sql.functions": "6",
-    "sql.dataframe": "6",
-    "sql.window": "6",
-    "sql.column": "6",
-}
+# Below these, what isn't ours is the client's.
+_OF_CLIENT = ("sql.", "errors.exceptions.")
 
 
 def target_of(name: str) -> str | None:
@@ -101,7 +111,9 @@ def target_of(name: str) -> str | None:
         return None
     if path in _MOVED:
         return _MOVED[path]
-    return f"millstream.{path}" if path in _PLAIN else None
+    if path in _PLAIN:
+        return f"millstream.{path}"
+    return f"spark_client.{path}" if path.startswith(_OF_CLIENT) else None
 
 
 class _Alias(Loader):
@@ -135,22 +147,22 @@ class PySparkFinder(MetaPathFinder):
         """Return the spec of an alias; refuse PySpark modules that aren't here.
 
         Raises:
-            ModuleNotFoundError: The module is PySpark's and not part of Millstream; the
-                text says whether it is to come.
+            ModuleNotFoundError: The module is PySpark's and not part of Millstream.
         """
         del path, target
         found = target_of(fullname)
         if found is not None:
-            is_package = fullname in _PACKAGES
+            is_client = found.startswith("spark_client.")
+            if is_client:
+                from millstream.sql import client  # noqa: PLC0415  An extra.
+
+                client.install()
+            is_package = fullname in _PACKAGES or is_client
             return ModuleSpec(fullname, _Alias(found), is_package=is_package)
-        package, _, below = fullname.partition(".")
+        package = fullname.partition(".")[0]
         if package not in ("pyspark", "py4j"):
             return None
-        part = _LATER.get(below)
-        when = (
-            f"it arrives with part {part}" if part else "Millstream has no such module"
-        )
-        msg = f"No module named '{fullname}': {when}"
+        msg = f"No module named '{fullname}': Millstream has no such module"
         raise ModuleNotFoundError(msg, name=fullname)
 
 

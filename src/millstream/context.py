@@ -138,6 +138,7 @@ class SparkContext:
         self._broadcasts: weakref.WeakSet[Broadcast[Any]] = weakref.WeakSet()
         self._python_includes: list[str] = []
         self._before_stop: Callable[[], None] = lambda: None
+        self._at_stop: list[Callable[[], None]] = []
         self._added: dict[str, list[str]] = {"files": [], "archives": []}
         self._temp_dir = str(self._driver.local_dir)
         spark_files.root_directory = str(self._driver.local_dir / "files")
@@ -217,6 +218,9 @@ class SparkContext:
     def stop(self) -> None:
         """Cancel jobs, drop everything that was kept. Idempotent."""
         self._before_stop()
+        for each in self._at_stop:
+            each()
+        self._at_stop.clear()
         with SparkContext._lock:
             if self._driver.is_profiling:
                 self._dump_profiles_at_stop()

@@ -426,13 +426,18 @@ class RDD(PairOperations[T_co], Actions[T_co], OutputActions[T_co], Generic[T_co
     def getResourceProfile(self) -> None:
         """Return None: no profile can be set here."""
 
-    def toDF(self, schema: Any = None, sampleRatio: float | None = None) -> NoReturn:
-        """Refuse: SQL arrives with a later part."""
-        del schema, sampleRatio
-        msg = "RDD.toDF needs a SparkSession, and SQL is not part of this version yet"
-        raise PySparkNotImplementedError(
-            msg, hint="see 'what works today' in README.md"
+    def toDF(self, schema: Any = None, sampleRatio: float | None = None) -> Any:
+        """Return a DataFrame of the records; see `SparkSession.createDataFrame`.
+
+        Raises:
+            MissingDependencyError: The extra `sql` isn't installed.
+        """
+        from millstream.sql.session import (  # noqa: PLC0415  An extra, and slow to load.
+            SparkSession,
         )
+
+        session = SparkSession.builder.getOrCreate()
+        return session.createDataFrame(self, schema, sampleRatio)
 
     # For the streaming layer.
 

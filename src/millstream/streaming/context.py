@@ -747,6 +747,12 @@ class StreamingContext:
             self._bus.add(self._scaler, self._scaler.on_event)
             self._scaler.start()
 
+    def _watch_batches(self, on_end: Callable[[int, bool], None]) -> None:
+        """Have `on_end(time_ms, has_succeeded)` called when a batch ends, first of all."""
+        assert self._scheduler is not None, "a batch runs"
+        if on_end not in self._scheduler.batch_watchers:
+            self._scheduler.batch_watchers.append(on_end)
+
     def _rate_control(self, tracker: ReceiverTracker) -> RateControl:
         settings, inputs = self._driver.settings, self._graph.inputs
         direct = {each.id: each for each in inputs if isinstance(each, DirectInput)}

@@ -272,6 +272,14 @@ _APPLICATION = (
         "blocks of fewer records go row by row, which starts sooner",
         0,
     ),
+    _works(
+        "spark.millstream.sql.memoryGrowth",
+        Kind.SIZE_BYTES,
+        "200m",
+        "the process that runs queries is replaced when it has grown by this much: it "
+        "doesn't give back all the memory that queries take",
+        1,
+    ),
     Setting(
         "spark.millstream.gc",
         _T,

@@ -44,7 +44,7 @@ class Records(Generic[T_co]):
         """
         for piece in self._pieces:
             if isinstance(piece, Columns):
-                frame = _frame_of(piece)
+                frame = frame_of(piece)
                 if frame is not None:
                     yield self._named(frame)
                     continue
@@ -175,7 +175,7 @@ def _series(name: str, values: Sequence[Any]) -> "pl.Series":
     )
 
 
-def _frame_of(columns: Columns) -> "pl.DataFrame | None":
+def frame_of(columns: Columns) -> "pl.DataFrame | None":
     """Return columns with names; None where their shape needs objects."""
     names = _names_of(columns.shape)
     if names is None:

@@ -106,6 +106,9 @@ class JobScheduler:
         self._held: deque[tuple[int, bool]] = deque()
         self._has_told_held = False
         self.changed = threading.Condition()
+        self.batch_watchers: list[Callable[[int, bool], None]] = []
+        """Called when a batch has ended, before anybody else hears: its time in ms, and
+        whether all of it succeeded."""
         self._progress = _Progress()
         self._is_stopped = False
         self._is_started = False
@@ -403,6 +406,8 @@ class JobScheduler:
             self._note_recovered(job.output)
             if not job_set.is_complete:
                 return
+            for watch in self.batch_watchers:
+                watch(job_set.batch_ms, not job_set.has_failed)
             info = job_set.info()
             self._progress.pending.pop(job_set.batch_ms, None)
             self._progress.last_completed = info

@@ -134,7 +134,7 @@ class PayloadFiles:
         """
         if len(data) <= _INLINE_MAX:
             return data
-        path, _ = self._new_path(len(data))
+        path, _ = self.new_path(len(data))
         path.write_bytes(data)
         return Filed(str(path), len(data))
 
@@ -144,11 +144,12 @@ class PayloadFiles:
         Raises:
             OSError: There is no room.
         """
-        path, is_in_memory = self._new_path(frozen_bytes.size_bytes(block))
+        path, is_in_memory = self.new_path(frozen_bytes.size_bytes(block))
         frozen_bytes.share(block, path)
         return BlockFile(path, path.stat().st_size, is_in_memory)
 
-    def _new_path(self, size: int) -> tuple[Path, bool]:
+    def new_path(self, size: int) -> tuple[Path, bool]:
+        """Return a path for a file of `size` bytes, and whether it is in memory."""
         first = self._directories.first
         is_roomy = shutil.disk_usage(first).free >= size * _FREE_TIMES
         directory = first if is_roomy else self._directories.spare
