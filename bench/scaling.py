@@ -19,6 +19,7 @@ from operator import mul
 from statistics import median
 
 from millstream import SparkConf, SparkContext
+from millstream.engine.workers.ray_actors import RayWorkers
 
 _TASKS = (16, 64, 256, 1024)
 _SIDES = (4, 8, 16, 32, 64)
@@ -62,6 +63,8 @@ class Costs:
 def context(master: str) -> Iterator[SparkContext]:
     conf = SparkConf().setMaster(master).setAppName("scaling")
     conf.set("spark.executor.instances", "2")
+    # Tasks that work for a while, as those of the estimate do, have a call each.
+    RayWorkers.depth = 1
     with SparkContext(conf=conf.set("spark.millstream.processes", "always")) as sc:
         sc.parallelize(range(4), 4).map(abs).count()
         yield sc
