@@ -4,10 +4,21 @@ import os  # noqa: TID251  The environment of what tests start.
 import tempfile
 from collections.abc import Iterator
 from doctest import ELLIPSIS, NORMALIZE_WHITESPACE
+from pathlib import Path
 
 import pytest
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
+
+# Pages are served by the tests of the page alone.
+os.environ.setdefault("MILLSTREAM_UI", "off")
+
+# Modules that another library's stand for: their examples are its own.
+collect_ignore = [
+    str(file)
+    for file in (Path(__file__).parent / "src" / "millstream" / "sql").glob("*.py")
+    if "sys.modules[__name__]" in file.read_text("utf-8")
+]
 
 pytest_collect_file = Sybil(
     parsers=[
@@ -21,6 +32,7 @@ pytest_collect_file = Sybil(
         "docs/*.md",
         "docs/sources/*.md",
         "docs/sinks/*.md",
+        "docs/sql/*.md",
     ],
     setup=lambda namespace: namespace.update(__name__="__main__"),
 ).pytest()

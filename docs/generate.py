@@ -1,11 +1,14 @@
 """Writes the pages that are made from the code; `--check` only says whether they are new.
 
 ARCHITECTURE.md's tree from the packages, docs/modules.md from the modules' first
-sentences, docs/configuration.md from the catalogue of settings.
+sentences, docs/configuration.md from the catalogue of settings, docs/sql/differences.md
+from what the golden queries' tests expect, docs/api.md from the parity test.
 """
 
 import ast
+import json
 import re
+import runpy
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -138,6 +141,43 @@ def configuration_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+_DIFFERENCES = """# Differences from Spark
+
+Made from the tests' list of known differences by `make docs`; don't edit.
+
+{count} queries of our own were recorded from PySpark {version}; {same} print the same here, to the byte but for the order of rows that Spark doesn't define. The others are below, each with the name of its query in `tests/sql/golden/queries.py`. A test fails when one of them comes to be the same, or differs otherwise.
+
+Rows without an order come in another one: add `orderBy` where it matters.
+
+What the client and the engine don't have at all, such as Structured Streaming, `spark._jvm`, Hive and ML, raises an error that says so. Integers that overflow **wrap around silently**: use wider types where sums can be large, or `try_add` and its like.
+"""
+
+
+def differences_page() -> str:
+    """Return the page with every query that is known to answer otherwise than on Spark."""
+    golden = ROOT / "tests" / "sql" / "golden"
+    recorded = json.loads((golden / "outputs.json").read_text("utf-8"))
+    namespace = runpy.run_path(str(golden / "differences.py"))
+    known = namespace["DIFFERENCES"]
+    count = len(recorded["queries"])
+    lines = [
+        _DIFFERENCES.format(
+            count=count,
+            same=count - len(known),
+            version=recorded["versions"]["spark"],
+        ).rstrip()
+    ]
+    for kind in namespace["Kind"]:
+        lines += ["", f"## {kind.value[0].upper()}{kind.value[1:]}", ""]
+        lines += ["| query | what differs |", "|---|---|"]
+        lines += [
+            f"| `{name}` | {_cell(each.reason)} |"
+            for name, each in known.items()
+            if each.kind.name == kind.name
+        ]
+    return "\n".join(lines) + "\n"
+
+
 def _key(setting: Setting) -> str:
     return setting.key.lower()
 
@@ -162,6 +202,9 @@ def pages() -> Iterator[tuple[Path, str]]:
     yield architecture, _TREE.sub(lambda found: found[1] + tree() + found[2], text)
     yield ROOT / "docs" / "modules.md", modules_page()
     yield ROOT / "docs" / "configuration.md", configuration_page()
+    yield ROOT / "docs" / "sql" / "differences.md", differences_page()
+    namespace = runpy.run_path(str(ROOT / "docs" / "api_table.py"))
+    yield ROOT / "docs" / "api.md", namespace["api_page"]()
 
 
 def stale() -> list[str]:

@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from millstream.engine.base.config import Settings
 from millstream.engine.columnar.execution import ROWS_MIN, Columnar, Mode
 from millstream.engine.jobs import driver
 from millstream.engine.jobs.placement import Processes
+from millstream.sql import SparkSession
 from millstream.streaming import StreamingContext
 
 _SOURCE = str(Path(__file__).parent.parent / "src")
@@ -70,8 +72,27 @@ if _processes is not None:
 
 
 @pytest.fixture(autouse=True)
-def _no_strays() -> Iterator[None]:
+def _no_strays(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail a test that leaves a thread or an active context behind."""
+    if "spark" in request.fixturenames:  # It outlives the test, and looks out itself.
+        yield
+        return
+    with _look_out():
+        yield
+
+
+@pytest.fixture(scope="module")
+def spark() -> Iterator[SparkSession]:
+    """Return a session for queries, which all tests of a module share."""
+    with _look_out():
+        session = SparkSession.builder.master("local[2]").getOrCreate()
+        session.conf.set("spark.sql.session.timeZone", "UTC")
+        with session:
+            yield session
+
+
+@contextmanager
+def _look_out() -> Iterator[None]:
     before = set(threading.enumerate())
     yield
     active = StreamingContext.getActive()

@@ -1,5 +1,6 @@
 """Tests of cli.py: programs run as they are, exit codes, signals, help."""
 
+import json
 import os
 import signal
 import subprocess
@@ -96,6 +97,42 @@ def test_tracebacks_begin_in_the_program(tmp_path: Path) -> None:
     assert "ZeroDivisionError" in error
     assert "cli.py" not in error
     assert "runpy" not in error
+
+
+def test_the_log_can_be_lines_of_json_from_a_level_on(tmp_path: Path) -> None:
+    """On the standard error; the program's output stays its own."""
+    path = program(
+        tmp_path,
+        "import logging\n"
+        "logging.getLogger('millstream.x').info('began rows=%d', 5)\n"
+        "logging.getLogger('millstream.x').debug('too fine')\n"
+        "print('mine')\n",
+    )
+    done = run("run", "--log-format", "json", "--log-level", "info", path)
+
+    assert done.stdout == "mine\n"
+    (line,) = map(json.loads, done.stderr.splitlines())
+    assert (line["event"], line["fields"]) == ("began", {"rows": 5})
+    assert run("run", "--log-level", "info", path).stderr.count("began rows=5") == 1
+    assert run("run", path).stderr == ""
+
+
+def test_progress_is_shown_where_it_is_asked_for(tmp_path: Path) -> None:
+    """Of what takes long; the exit code is still the program's."""
+    path = program(
+        tmp_path,
+        "import sys\n"
+        "from millstream.commands import progress\n"
+        "from millstream.engine.base.progress import counted\n"
+        "progress._SHOWN_AFTER_S = 0.0\n"
+        "list(counted('reading', [1]))\n"
+        "sys.exit(7)\n",
+    )
+    shown, plain = run("run", "--progress", path), run("run", path)
+
+    assert "reading: 1 of 1\n" in shown.stderr
+    assert plain.stderr == ""
+    assert shown.returncode == plain.returncode == 7
 
 
 def test_bad_usage_is_told(tmp_path: Path) -> None:

@@ -61,13 +61,12 @@ assert pyspark is millstream and pyspark.streaming is millstream.streaming
 assert millstream.rdd.__name__ == "millstream.rdd"
 assert millstream.rdd.__spec__.name == "millstream.rdd"
 assert RDD.__module__ == "millstream.rdd"
-for path, words in (("pyspark.sql.functions", "part 6"), ("pyspark.nothing", "no such module")):
-    try:
-        importlib.import_module(path)
-    except ModuleNotFoundError as error:
-        assert words in str(error), error
-    else:
-        raise AssertionError(path)
+try:
+    importlib.import_module("pyspark.nothing")
+except ModuleNotFoundError as error:
+    assert "no such module" in str(error), error
+else:
+    raise AssertionError
 sc = SparkContext("local")
 try:
     sc.parallelize([0]).map(lambda x: 1 / x).collect()
@@ -95,7 +94,7 @@ def _python(program: str, **environment: str) -> str:
 
 @pytest.mark.slow
 def test_every_module_path_is_answered_with_our_own_modules() -> None:
-    """The same objects by any name; what is to come says with which part."""
+    """The same objects by any name; what there isn't is told."""
     assert _python(PROGRAM.format(paths=PATHS)) == "fine\n"
 
 

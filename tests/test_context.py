@@ -28,7 +28,6 @@ from millstream import (
 from millstream.engine.base.errors import (
     IllegalArgumentError,
     JobFailedError,
-    PySparkNotImplementedError,
     PySparkRuntimeError,
     SparkError,
 )
@@ -406,15 +405,6 @@ def test_rows() -> None:
         Person(1, 2, 3)
     with pytest.raises(TypeError, match="into dict"):
         Person.asDict()
-
-
-def test_sql_says_what_is_to_come(sc: SparkContext) -> None:
-    """A session gives the context; queries are refused in words."""
-    session = SparkSession(sc)
-    with pytest.raises(PySparkNotImplementedError, match="not part of this version"):
-        session.sql("select 1")
-    with pytest.raises(PySparkNotImplementedError, match="SparkSession"):
-        sc.parallelize([1]).toDF()
 
 
 def test_result_iterables() -> None:

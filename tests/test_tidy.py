@@ -30,6 +30,11 @@ FOLDERS = [
 
 # Modules whose own test file would only repeat another's.
 TESTED_ELSEWHERE: dict[str, str] = {
+    "observe/page/api.py": "engine/observe/page/test_app.py",
+    "observe/page/batches.py": "engine/observe/page/test_app.py",
+    "observe/page/jobs.py": "engine/observe/page/test_app.py",
+    "observe/page/openapi.py": "engine/observe/page/test_app.py",
+    "observe/application.py": "engine/observe/page/test_app.py",
     "base/call_site.py": "test_rdd.py",
     "columnar/blocks.py": "engine/columnar/test_execution.py",
     "columnar/builtin_calls.py": "engine/columnar/test_lowering.py",

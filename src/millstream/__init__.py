@@ -1,5 +1,6 @@
 """Millstream: PySpark's streaming programs in plain Python."""
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -111,3 +112,19 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_HOMES, *_MODULES})
+
+
+class _ClientOfSql:
+    """Finds `spark_client`, by whose names functions travel that speak of SQL's types."""
+
+    @staticmethod
+    def find_spec(fullname: str, path: Any = None, target: Any = None) -> Any:
+        if fullname.partition(".")[0] != "spark_client":
+            return None
+        client = import_module("millstream.sql.client")
+        # From now on it finds them first.
+        client.install()
+        return client.find_spec(fullname, path, target)
+
+
+sys.meta_path.append(_ClientOfSql)

@@ -1,55 +1,79 @@
-"""The command line: `millstream run`, `submit`, `job`, `demo` and `checkpoint`."""
+"""The command line: what `millstream` can do; larger commands are in `commands`."""
 
-import json
 import os  # noqa: TID251  Environment, exec.
-import runpy
 import shutil
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from millstream.commands.programs import (
+    INTERRUPTED,
+    PROGRAM_CONTEXT,
+    Command,
+    conf_of,
+    errors_told,
+    fix_hash_seed,
+    give_conf,
+    in_words,
+    program_options,
+    run_program,
+)
 from millstream.version import __version__
 
 if TYPE_CHECKING:
     from millstream.cluster_commands import JobReport, JobServer
     from millstream.planning import Answer, Request
 
-_INTERRUPTED = 130
-_Command = TypeVar("_Command", bound=Callable[..., object])
 
+class _Commands(click.Group):
+    """The commands of this module, and those of `commands`, loaded when asked for.
 
-def _program_options(command: _Command) -> _Command:
-    """Add the options that say how a program is run."""
-    for add in (
-        click.option(
-            "--py-files",
-            help="Modules to add to the import path: .py, .zip, .egg, with commas.",
-        ),
-        click.option(
-            "--conf",
-            "-c",
-            "settings",
-            multiple=True,
-            metavar="KEY=VALUE",
-            help="A setting.",
-        ),
-        click.option("--name", help="The application's name."),
-        click.option("--master", help="Where tasks run: local[N], local[*] or ray."),
-    ):
-        command = add(command)
-    return command
+    A program that is only run doesn't wait for them.
+    """
+
+    def __init__(self, *, later: Mapping[str, str], **others: Any) -> None:
+        """Have `later` as well: where a command is, `module:name`, by its name."""
+        super().__init__(**others)
+        self._later = later
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *self._later})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        where = self._later.get(cmd_name)
+        if where is None:
+            return super().get_command(ctx, cmd_name)
+        module, _, name = where.partition(":")
+        found: click.Command = getattr(
+            import_module(f"millstream.commands.{module}"), name or "command"
+        )
+        return found
 
 
 @click.group(
+    cls=_Commands,
+    later={
+        "completion": "completion",
+        "doctor": "doctor",
+        "explain": "explain",
+        "migrate-check": "migrate_check",
+        "replay": "replay",
+        "state": "state",
+        "top": "top",
+        "ui": "ui",
+    },
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=(
         "Examples:\n\n  millstream demo\n\n"
         "  millstream run wordcount.py localhost 9999\n\n"
-        "  millstream checkpoint show /data/checkpoint"
+        "  millstream doctor\n\n"
+        "  millstream checkpoint show /data/checkpoint\n\n"
+        "  millstream state query /data/checkpoint 'select key, value from counts'"
     ),
 )
 @click.version_option(
@@ -60,16 +84,17 @@ def main() -> None:
 
 
 @main.command(
-    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    context_settings=PROGRAM_CONTEXT,
     epilog=(
         "Examples:\n\n"
         "  millstream run wordcount.py localhost 9999\n\n"
         "  millstream run --master 'local[2]' --conf spark.default.parallelism=4 app.py\n\n"
         "  millstream run --profile flames.svg app.py    (where its time went)\n\n"
+        "  millstream run --log-format json --log-level info app.py\n\n"
         "  millstream run --engine pyspark app.py     (the same program on real PySpark)"
     ),
 )
-@_program_options
+@program_options
 @click.option(
     "--engine",
     type=click.Choice(["millstream", "pyspark"]),
@@ -84,6 +109,23 @@ def main() -> None:
     help="Write a flame graph of the program, its tasks and its workers: an .svg to look "
     "at, or a .json for speedscope. Needs the extra `profile`.",
 )
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    help="What lines of the log look like; json is an object a line.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error", "critical"]),
+    help="Which lines of Millstream's log are written.",
+)
+@click.option(
+    "--progress",
+    "shows_progress",
+    is_flag=True,
+    help="Show how far recovery, compaction and long stages are: bars on a terminal, "
+    "lines elsewhere.",
+)
 @click.argument("program", type=click.Path(exists=True, dir_okay=False))
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 def run(
@@ -94,6 +136,9 @@ def run(
     py_files: str | None,
     engine: str,
     profile: str | None,
+    log_format: str | None,
+    log_level: str | None,
+    shows_progress: bool,
     program: str,
     args: tuple[str, ...],
 ) -> None:
@@ -103,17 +148,39 @@ def run(
     program win over --conf, as with spark-submit. PYTHONHASHSEED is set to 0 unless it is
     set already, so that sets of strings have one order in every run.
     """
-    conf = _conf_of(master, name, settings, py_files)
-    _give_conf(conf)
+    conf = conf_of(master, name, settings, py_files)
+    give_conf(conf)
     if engine == "pyspark":
         _run_on_pyspark(program, args, conf)
+    given = _log_options(log_format, log_level)
+    given += ["--progress"] * shows_progress
     if profile is not None:
-        _run_profiled(profile, program, args)
-    _fix_hash_seed("run", program, *args)
-    sys.exit(_run_program(program, args))
+        _run_profiled(profile, [*given, program, *args])
+    fix_hash_seed("run", *given, program, *args)
+    if log_format is not None or log_level is not None:
+        from millstream.engine.base import logs  # noqa: PLC0415
+
+        logs.configure(log_format or "text", log_level)
+    if shows_progress:
+        from millstream.commands.progress import shown  # noqa: PLC0415
+
+        with shown():
+            sys.exit(run_program(program, args))
+    sys.exit(run_program(program, args))
 
 
-def _run_profiled(file: str, program: str, args: tuple[str, ...]) -> NoReturn:
+def _log_options(form: str | None, level: str | None) -> list[str]:
+    """Return the options as this command's successor is given them."""
+    given = {"--log-format": form, "--log-level": level}
+    return [
+        word
+        for name, value in given.items()
+        if value is not None
+        for word in (name, value)
+    ]
+
+
+def _run_profiled(file: str, arguments: list[str]) -> NoReturn:
     """Become a profiler that runs the program; what was given as settings is inherited."""
     beside = Path(sys.executable).with_name("py-spy")
     profiler = str(beside) if beside.exists() else shutil.which("py-spy")
@@ -125,69 +192,8 @@ def _run_profiled(file: str, program: str, args: tuple[str, ...]) -> NoReturn:
         raise click.ClickException(msg)
     form = "speedscope" if file.endswith(".json") else "flamegraph"
     command = [profiler, "record", "--subprocesses", "--format", form, "-o", file]
-    program_too = [sys.executable, "-m", "millstream", "run", program, *args]
+    program_too = [sys.executable, "-m", "millstream", "run", *arguments]
     os.execv(profiler, [*command, "--", *program_too])  # noqa: S606
-
-
-def _give_conf(conf: dict[str, str]) -> None:
-    os.environ["MILLSTREAM_CONF"] = json.dumps(
-        {**json.loads(os.environ.get("MILLSTREAM_CONF", "{}")), **conf}
-    )
-
-
-def _fix_hash_seed(*arguments: str) -> None:
-    """Begin again with PYTHONHASHSEED=0, unless it is set."""
-    if "PYTHONHASHSEED" not in os.environ:
-        os.environ["PYTHONHASHSEED"] = "0"
-        command = [sys.executable, *_interpreter_flags(), "-m", "millstream"]
-        os.execv(sys.executable, [*command, *arguments])  # noqa: S606
-
-
-def _interpreter_flags() -> list[str]:
-    return ["-X", "dev"] if sys.flags.dev_mode else []
-
-
-def _conf_of(
-    master: str | None,
-    name: str | None,
-    settings: tuple[str, ...],
-    py_files: str | None,
-) -> dict[str, str]:
-    conf: dict[str, str] = {}
-    for each in settings:
-        key, sign, value = each.partition("=")
-        if not sign or not key:
-            msg = f"'{each}' is not KEY=VALUE"
-            raise click.BadParameter(msg, param_hint="--conf")
-        conf[key] = value
-    given = {
-        "spark.master": master,
-        "spark.app.name": name,
-        "spark.submit.pyFiles": py_files,
-    }
-    return conf | {key: value for key, value in given.items() if value is not None}
-
-
-def _run_program(program: str, args: tuple[str, ...]) -> int:
-    """Run a file as `__main__` and return the exit code it asked for."""
-    from millstream import compat  # noqa: PLC0415
-
-    compat.install()
-    compat.install_for_children()
-    sys.argv = [program, *args]
-    sys.path[0] = str(Path(program).resolve().parent)
-    try:
-        runpy.run_path(program, run_name="__main__")
-    except KeyboardInterrupt:
-        return _INTERRUPTED
-    except SystemExit:
-        raise
-    except BaseException as error:
-        from millstream.engine.jobs.failures import user_traceback  # noqa: PLC0415
-
-        print(user_traceback(error), end="", file=sys.stderr)  # noqa: T201
-        return 1
-    return 0
 
 
 def _run_on_pyspark(
@@ -196,7 +202,8 @@ def _run_on_pyspark(
     """Run the program with the PySpark that is installed, in place of this process."""
     from importlib.util import find_spec  # noqa: PLC0415
 
-    if find_spec("pyspark") is None:
+    found = find_spec("pyspark")
+    if found is None or found.origin == _client_package():
         msg = "PySpark isn't installed; `pip install pyspark` (and Java) to compare"
         raise click.ClickException(msg)
     submit = " ".join(f'--conf "{key}={value}"' for key, value in conf.items())
@@ -206,7 +213,18 @@ def _run_on_pyspark(
     os.execv(sys.executable, [sys.executable, program, *args])  # noqa: S606
 
 
-def _address_option(command: _Command) -> _Command:
+def _client_package() -> str | None:
+    """Return where the client of the extra `sql` is, which has PySpark's name, no engine."""
+    from importlib import metadata  # noqa: PLC0415
+
+    try:
+        client = metadata.distribution("pyspark-client")
+        return str(client.locate_file("pyspark/__init__.py"))
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _address_option(command: Command) -> Command:
     """Add the option that says where a cluster's job server is."""
     return click.option(
         "--address",
@@ -219,7 +237,7 @@ def _address_option(command: _Command) -> _Command:
 
 
 @main.command(
-    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    context_settings=PROGRAM_CONTEXT,
     epilog=(
         "Examples:\n\n"
         "  millstream submit --address http://10.0.0.5:8265 app.py s3://bucket/in\n\n"
@@ -227,7 +245,7 @@ def _address_option(command: _Command) -> _Command:
         "  millstream submit --requirements requirements.txt --working-dir . jobs/app.py"
     ),
 )
-@_program_options
+@program_options
 @_address_option
 @click.option(
     "--working-dir",
@@ -283,11 +301,11 @@ def submit(
     """
     from millstream import cluster_commands as commands  # noqa: PLC0415
 
-    with _told():
+    with errors_told():
         submission = commands.plan_submission(
             program,
             args,
-            conf=_conf_of(master, name, settings, py_files),
+            conf=conf_of(master, name, settings, py_files),
             working_dir=working_dir or program.parent,
             environment=commands.environment_of(variables, os.environ),
             packages=commands.packages_of(requirements, packages),
@@ -300,20 +318,10 @@ def submit(
     click.echo(job)
 
 
-@contextmanager
-def _told() -> Iterator[None]:
-    from millstream.engine.base.errors import MillstreamError  # noqa: PLC0415
-
-    try:
-        yield
-    except (MillstreamError, OSError) as error:
-        raise click.ClickException(_in_words(error)) from error
-
-
 def _follow(server: "JobServer", job: str) -> int:
     """Show what a job puts out, and return its exit code, or that of an interruption."""
     try:
-        with _told():
+        with errors_told():
             ended = server.follow(job, lambda text: click.echo(text, nl=False))
     except KeyboardInterrupt:
         where = f"--address {server.address} {job}"
@@ -323,7 +331,7 @@ def _follow(server: "JobServer", job: str) -> int:
             f"hint: end it: millstream job stop {where}",
             err=True,
         )
-        return _INTERRUPTED
+        return INTERRUPTED
     _tell(ended)
     return ended.ending
 
@@ -348,7 +356,7 @@ def list_jobs(*, address: str) -> None:
     """Print the jobs that the cluster knows, and how they are."""
     from millstream.cluster_commands import JobServer  # noqa: PLC0415
 
-    with _told():
+    with errors_told():
         for each in JobServer.at(address).jobs():
             click.echo(each.as_text())
 
@@ -363,7 +371,7 @@ def status(*, address: str, identity: str) -> None:
     """
     from millstream.cluster_commands import JobServer  # noqa: PLC0415
 
-    with _told():
+    with errors_told():
         found = JobServer.at(address).report(identity)
     click.echo(found.as_text())
     sys.exit(found.ending if found.is_over else 0)
@@ -377,7 +385,7 @@ def logs(*, address: str, follow: bool, identity: str) -> None:
     """Print what JOB has put out."""
     from millstream.cluster_commands import JobServer  # noqa: PLC0415
 
-    with _told():
+    with errors_told():
         server = JobServer.at(address)
         if not follow:
             click.echo(server.logs(identity), nl=False)
@@ -392,7 +400,7 @@ def stop(*, address: str, identity: str) -> None:
     """Ask JOB to end: it gets SIGTERM, and is killed when it takes too long."""
     from millstream.cluster_commands import JobServer  # noqa: PLC0415
 
-    with _told():
+    with errors_told():
         was_running = JobServer.at(address).stop(identity)
     told = "was told to end" if was_running else "wasn't running"
     click.echo(f"job {identity} {told}", err=True)
@@ -422,13 +430,15 @@ def demo(*, seconds: float, rate: int) -> None:
 
 
 @main.group(
+    cls=_Commands,
+    later={"fork": "checkpoint:fork", "gc": "checkpoint:gc"},
     epilog=(
         "Examples:\n\n  millstream checkpoint show /data/checkpoint\n\n"
         "  millstream checkpoint plan /data/checkpoint wordcount.py localhost 9999"
     ),
 )
 def checkpoint() -> None:
-    """Look into a checkpoint directory, or plan an upgrade from it."""
+    """Look into a checkpoint directory, plan an upgrade from it, copy or clean it."""
 
 
 @checkpoint.command(
@@ -452,12 +462,8 @@ def show(*, directory: str, is_json: bool) -> None:
     try:
         told = commands.report(directory)
     except (MillstreamError, OSError) as error:
-        raise click.ClickException(_in_words(error)) from error
+        raise click.ClickException(in_words(error)) from error
     click.echo(commands.as_json(told) if is_json else commands.as_text(told))
-
-
-def _in_words(error: BaseException) -> str:
-    return "\n".join([str(error), *getattr(error, "__notes__", ())])
 
 
 class _NoPlanError(click.ClickException):
@@ -465,13 +471,13 @@ class _NoPlanError(click.ClickException):
 
 
 @checkpoint.command(
-    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    context_settings=PROGRAM_CONTEXT,
     epilog=(
         "Examples:\n\n  millstream checkpoint plan /data/checkpoint app.py\n\n"
         "  millstream checkpoint plan --allow-drop old-counts /data/checkpoint app.py a b"
     ),
 )
-@_program_options
+@program_options
 @click.option(
     "--allow-drop",
     multiple=True,
@@ -503,9 +509,9 @@ def plan(
     """
     from millstream.planning import Request  # noqa: PLC0415
 
-    _give_conf(_conf_of(master, name, settings, py_files))
+    give_conf(conf_of(master, name, settings, py_files))
     allowed = [word for each in allow_drop for word in ("--allow-drop", each)]
-    _fix_hash_seed("checkpoint", "plan", *allowed, directory, program, *args)
+    fix_hash_seed("checkpoint", "plan", *allowed, directory, program, *args)
     _check_directory(directory)
     answer = _ask(Request(directory, allow_drop), program, args)
     click.echo(answer.text)
@@ -519,7 +525,7 @@ def _check_directory(directory: str) -> None:
     try:
         commands.report(directory)
     except (MillstreamError, OSError) as error:
-        raise _NoPlanError(_in_words(error)) from error
+        raise _NoPlanError(in_words(error)) from error
 
 
 def _ask(request: "Request", program: str, args: tuple[str, ...]) -> "Answer":
@@ -530,7 +536,7 @@ def _ask(request: "Request", program: str, args: tuple[str, ...]) -> "Answer":
     code: object
     try:
         with asking(request), redirect_stdout(sys.stderr):
-            code = _run_program(program, args)
+            code = run_program(program, args)
     except SystemExit as ended:
         code = ended.code
     left = SparkContext._active_spark_context
@@ -586,7 +592,7 @@ def dead_letters(
         else:
             text = commands.as_json(told) if is_json else commands.as_text(told, newest)
     except (MillstreamError, OSError) as error:
-        raise click.ClickException(_in_words(error)) from error
+        raise click.ClickException(in_words(error)) from error
     click.echo(text)
 
 
@@ -621,6 +627,6 @@ def replay_dead_letters(
     try:
         made = commands.mark(directory, names, only, is_dry=is_dry)
     except (MillstreamError, OSError) as error:
-        raise click.ClickException(_in_words(error)) from error
+        raise click.ClickException(in_words(error)) from error
     for each in made:
         click.echo(each.as_text())

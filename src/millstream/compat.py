@@ -167,6 +167,7 @@ class PySparkFinder(MetaPathFinder):
 
 
 _finder = PySparkFinder()
+_SHIMS = str(Path(__file__).parent / "shims")
 
 
 def install() -> None:
@@ -174,6 +175,8 @@ def install() -> None:
     if _finder not in sys.meta_path:
         _drop_modules()
         sys.meta_path.insert(0, _finder)
+        # Worker processes look for modules where this one does.
+        sys.path.insert(1, _SHIMS)
 
 
 def install_for_children() -> None:
@@ -181,12 +184,11 @@ def install_for_children() -> None:
 
     The shims come first on their import path; each installs the finder and steps aside.
     """
-    shims = str(Path(__file__).parent / "shims")
     paths = [
         path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path
     ]
-    if shims not in paths:
-        os.environ["PYTHONPATH"] = os.pathsep.join([shims, *paths])
+    if _SHIMS not in paths:
+        os.environ["PYTHONPATH"] = os.pathsep.join([_SHIMS, *paths])
 
 
 def uninstall() -> None:
@@ -194,6 +196,8 @@ def uninstall() -> None:
     if _finder in sys.meta_path:
         sys.meta_path.remove(_finder)
         _drop_modules()
+        if _SHIMS in sys.path:
+            sys.path.remove(_SHIMS)
 
 
 def _drop_modules() -> None:

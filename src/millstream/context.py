@@ -49,6 +49,7 @@ from millstream.engine.plan.nodes import (
 )
 from millstream.engine.plan.partitioners import Partitioner
 from millstream.engine.plan.partitions import freeze
+from millstream.observers import Observers
 from millstream.profiler import BasicProfiler, ProfilerCollector
 from millstream.rdd import RDD, union_nodes
 from millstream.rdd_output import java_only
@@ -107,21 +108,7 @@ class SparkContext:
         settings = Settings(dict(self._conf.getAll()))
         self._refuse_in_a_task(settings)
         settings.check()
-        parsed = parse_master(self.master, settings)
-        with SparkContext._lock:
-            self._claim()
-            try:
-                self._driver = Driver(
-                    settings,
-                    slots=parsed.slots,
-                    task_failures_max=parsed.failures_max,
-                    ray_address=parsed.ray_address,
-                    is_cluster=parsed.is_cluster,
-                    clock=clock,
-                )
-            except BaseException:
-                SparkContext._active_spark_context = None
-                raise
+        self._driver = self._new_driver(settings, clock)
         self.environment = dict(environment or {})
         if serializer is None:
             from millstream.serializers import CPickleSerializer  # noqa: PLC0415
@@ -139,16 +126,34 @@ class SparkContext:
         self._python_includes: list[str] = []
         self._before_stop: Callable[[], None] = lambda: None
         self._at_stop: list[Callable[[], None]] = []
+        self._at_cancel: list[Callable[[str | None], object]] = []
+        """Each is told a group of jobs that is cancelled, or None: all are."""
+        self._observers = Observers(self)
         self._added: dict[str, list[str]] = {"files": [], "archives": []}
-        self._temp_dir = str(self._driver.local_dir)
-        spark_files.root_directory = str(self._driver.local_dir / "files")
-        Path(spark_files.root_directory).mkdir()
-        number = next(_app_numbers)
-        self._conf.setIfMissing(
-            "spark.app.id", f"local-{self._driver.start_time_ms + number}"
-        )
         self._prepare(settings, pyFiles or [])
         tell_remarks(key for key, _ in self._conf.getAll())
+        try:
+            self._observers.start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _new_driver(self, settings: Settings, clock: Clock | None) -> Driver:
+        parsed = parse_master(self.master, settings)
+        with SparkContext._lock:
+            self._claim()
+            try:
+                return Driver(
+                    settings,
+                    slots=parsed.slots,
+                    task_failures_max=parsed.failures_max,
+                    ray_address=parsed.ray_address,
+                    is_cluster=parsed.is_cluster,
+                    clock=clock,
+                )
+            except BaseException:
+                SparkContext._active_spark_context = None
+                raise
 
     def _fill_conf(
         self,
@@ -167,6 +172,8 @@ class SparkContext:
             self._conf.setExecutorEnv(key, value)
         self._conf.setIfMissing("spark.master", "local[*]")
         self._conf.setIfMissing("spark.app.name", "pyspark-shell")
+        if planning.is_looking():
+            self._conf.setAll(planning.settings_for(dict(self._conf.getAll())).items())
         self.master = self._conf.get("spark.master") or ""
         self.appName = self._conf.get("spark.app.name") or ""
         self.sparkHome = self._conf.get("spark.home")
@@ -194,6 +201,13 @@ class SparkContext:
             raise PySparkRuntimeError(msg, condition="CONTEXT_ONLY_VALID_ON_DRIVER")
 
     def _prepare(self, settings: Settings, py_files: list[str]) -> None:
+        self._temp_dir = str(self._driver.local_dir)
+        spark_files.root_directory = str(self._driver.local_dir / "files")
+        Path(spark_files.root_directory).mkdir()
+        number = next(_app_numbers)
+        self._conf.setIfMissing(
+            "spark.app.id", f"local-{self._driver.start_time_ms + number}"
+        )
         level = settings.find_str("spark.log.level")
         if level is not None:
             self.setLogLevel(level)
@@ -221,6 +235,7 @@ class SparkContext:
         for each in self._at_stop:
             each()
         self._at_stop.clear()
+        self._at_cancel.clear()
         with SparkContext._lock:
             if self._driver.is_profiling:
                 self._dump_profiles_at_stop()
@@ -233,6 +248,7 @@ class SparkContext:
             if SparkContext._active_spark_context is self:
                 SparkContext._active_spark_context = None
                 spark_files.root_directory = None
+        self._observers.stop()
 
     def __enter__(self) -> Self:
         return self
@@ -270,8 +286,8 @@ class SparkContext:
 
     @property
     def uiWebUrl(self) -> str | None:
-        """Where the web page is: None, there is none yet."""
-        return None
+        """Where the page is: `http://127.0.0.1:4040`; None if there is none."""
+        return self._observers.page_url
 
     @property
     def startTime(self) -> int:
@@ -715,6 +731,8 @@ class SparkContext:
         """Cancel the running jobs of a group; they raise in their threads."""
         del reason
         self._driver.cancel_group(groupId)
+        for each in self._at_cancel:
+            each(groupId)
 
     def cancelJobsWithTag(self, tag: str, reason: str | None = None) -> None:
         """Cancel the running jobs with a tag."""
@@ -724,6 +742,8 @@ class SparkContext:
     def cancelAllJobs(self) -> None:
         """Cancel every running job."""
         self._driver.cancel_all()
+        for each in self._at_cancel:
+            each(None)
 
     @property
     def _output_may_exist(self) -> bool:

@@ -1,15 +1,20 @@
-"""Planning: a program asked what an upgrade of its checkpoint would keep; it doesn't run.
+"""Planning: a program that is looked at before its stream starts; the stream doesn't run.
 
-While it is asked, nothing of Millstream's writes below the checkpoint directory, and no
-stream starts.
+It is asked what an upgrade of its checkpoint would keep, or its stream is handed to
+somebody who explains or replays it. Meanwhile nothing of Millstream's writes below the
+checkpoint directory, and no stream starts.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from millstream.engine.base.storage import LocalStorage, open_storage
+
+if TYPE_CHECKING:
+    from millstream.streaming.context import StreamingContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +44,18 @@ class PlanMade(SystemExit):
     """Ends a program that was only asked for its plan. Not an error: nobody catches it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Who is given a program's stream in place of its start, and what is set for it."""
+
+    at_start: "Callable[[StreamingContext], None]"
+    settings: Callable[[Mapping[str, str]], Mapping[str, str]] = dict
+    """Returns what is set, given what the program has set."""
+
+
 _depth = 0
 _request: Request | None = None
+_look: Look | None = None
 
 
 def is_planning() -> bool:
@@ -76,12 +91,40 @@ def asking(asked: Request) -> Iterator[None]:
             _request = None
 
 
-def refuse_start() -> None:
-    """End a program that would start a stream while it is asked for its plan.
+@contextmanager
+def looking(look: Look) -> Iterator[None]:
+    """Let `look` have the stream that the program would start in the block.
+
+    `getOrCreate` calls its setup function meanwhile, whatever the directory has.
+    """
+    global _look  # noqa: PLW0603  A process has one active context.
+    with planning():
+        _look = look
+        try:
+            yield
+        finally:
+            _look = None
+
+
+def is_looking() -> bool:
+    """Say whether somebody is to have the stream in place of its start."""
+    return _look is not None
+
+
+def settings_for(given: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the settings that a program runs with, when it has given these."""
+    return given if _look is None else _look.settings(given)
+
+
+def refuse_start(stream: "StreamingContext") -> None:
+    """End a program that would start a stream while it is only looked at.
 
     Raises:
-        PlanMade: It is asked.
+        PlanMade: It is.
     """
+    if _look is not None:
+        _look.at_start(stream)
+        raise PlanMade(0)
     if _request is not None:
         _request.strayed.append("it starts a stream that getOrCreate didn't return")
     if is_planning():

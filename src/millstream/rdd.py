@@ -17,6 +17,7 @@ from millstream.engine.base.errors import (
     SparkError,
     UnsupportedOperationError,
 )
+from millstream.engine.base.extras import needed
 from millstream.engine.base.levels import StorageLevel
 from millstream.engine.jobs.checkpoints import wanted_level
 from millstream.engine.plan.kernels import ZipRows
@@ -113,6 +114,11 @@ class RDD(PairOperations[T_co], Actions[T_co], OutputActions[T_co], Generic[T_co
 
     def __repr__(self) -> str:
         return f"{self._node.title()} RDD[{self.id()}] at {self._node.call_site}"
+
+    def _repr_html_(self) -> str:
+        from millstream.notebook import rdd_html  # noqa: PLC0415  Only notebooks ask.
+
+        return rdd_html(self._node, self.ctx._driver)
 
     def __add__(self, other: "RDD[U]") -> "RDD[T_co | U]":
         if not isinstance(other, RDD):
@@ -416,11 +422,11 @@ class RDD(PairOperations[T_co], Actions[T_co], OutputActions[T_co], Generic[T_co
         return RDDBarrier(self)
 
     def withResources(self, profile: Any) -> NoReturn:
-        """Refuse: resource profiles need a cluster manager."""
+        """Refuse: resource profiles need a cluster manager of Spark's."""
         del profile
-        msg = "resource profiles are not supported with a local master"
+        msg = "resource profiles are not supported"
         raise PySparkNotImplementedError(
-            msg, hint="set spark.task.cpus or the master's slots instead"
+            msg, hint="set the master's slots, or spark.executor.instances with Ray"
         )
 
     def getResourceProfile(self) -> None:
@@ -432,11 +438,9 @@ class RDD(PairOperations[T_co], Actions[T_co], OutputActions[T_co], Generic[T_co
         Raises:
             MissingDependencyError: The extra `sql` isn't installed.
         """
-        from millstream.sql.session import (  # noqa: PLC0415  An extra, and slow to load.
-            SparkSession,
-        )
-
-        session = SparkSession.builder.getOrCreate()
+        # It is above us.
+        sql = needed("millstream.sql.session", "sql", "RDD.toDF")
+        session = sql.SparkSession.builder.getOrCreate()
         return session.createDataFrame(self, schema, sampleRatio)
 
     # For the streaming layer.

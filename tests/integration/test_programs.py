@@ -83,6 +83,17 @@ def test_network_wordcount(port: int) -> None:
     assert any(line.startswith("Time: 20") for line in lines)
 
 
+def test_sql_words(port: int) -> None:
+    """A table a batch, in Spark's form, the most frequent word first."""
+    lines = lines_until(
+        ["| hello|", "| world|", "|stream|"], "sql_words.py", "127.0.0.1", str(port)
+    )
+
+    at = lines.index("|  word|total|")
+    assert lines[at - 1] == lines[at + 1] == "+------+-----+"
+    assert lines[at + 2].startswith("| hello|")
+
+
 def test_stateful_wordcount(port: int, tmp_path: Path) -> None:
     """Totals grow, from the initial state on."""
     lines = lines_until(

@@ -3,9 +3,9 @@
 import pytest
 
 from millstream.context import SparkContext
-from millstream.engine.base.errors import PySparkNotImplementedError
+from millstream.engine.base.errors import IllegalStateError
 from millstream.errors import SparkNoSuchElementException
-from millstream.sql import HiveContext, SparkSession, SQLContext
+from millstream.sql import SparkSession
 
 
 def test_a_builder_makes_the_context_it_needs() -> None:
@@ -61,18 +61,28 @@ def test_settings_are_read_and_set(sc: SparkContext) -> None:
         conf.get("spark.flag")
 
 
-@pytest.mark.parametrize("name", ["sql", "read", "createDataFrame", "table", "catalog"])
-def test_queries_are_refused_in_words(sc: SparkContext, name: str) -> None:
-    """The error names what was asked for, and says that it is to come."""
-    with pytest.raises(PySparkNotImplementedError, match=f"SparkSession.{name} is SQL"):
-        getattr(SparkSession(sc), name)
+@pytest.mark.slow
+def test_the_engine_starts_with_the_first_query(sc: SparkContext) -> None:
+    """Not with the session; what was set before reaches it, and what is set later."""
+    spark = SparkSession(sc)
+    spark.conf.set("spark.sql.session.timeZone", "Asia/Tokyo")
+    assert spark._opened is None
+
+    assert spark.sql("select current_timezone()").first()[0] == "Asia/Tokyo"
+    spark.conf.set("spark.sql.session.timeZone", "UTC")
+    assert spark.sql("select current_timezone()").first()[0] == "UTC"
+    assert spark.conf.get("spark.sql.session.timeZone") == "UTC"
 
 
-@pytest.mark.parametrize("kind", [SQLContext, HiveContext])
-def test_older_doors_are_refused_too(sc: SparkContext, kind: type[SQLContext]) -> None:
-    """By their names."""
-    with pytest.raises(PySparkNotImplementedError, match=kind.__name__):
-        kind(sc)
+@pytest.mark.slow
+def test_a_stopped_session_says_so() -> None:
+    """And its context is stopped with it."""
+    session = SparkSession.builder.master("local").getOrCreate()
+    session.range(1).collect()
+    session.stop()
+
+    with pytest.raises(IllegalStateError, match="was stopped"):
+        session.sql("select 1")
 
 
 def test_python_still_sees_that_private_names_are_missing(sc: SparkContext) -> None:

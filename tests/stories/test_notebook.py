@@ -1,20 +1,18 @@
 """Stories of a notebook: cells run on worker processes, fail, are interrupted, restart."""
 
-import asyncio
+import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.stories.notebooks import Notebook
 
-manager = pytest.importorskip("jupyter_client.manager")
 pytest.importorskip("ipykernel")
 pytestmark = pytest.mark.slow
 
-SOON_S = 50
 CONTEXT = """
 import os
 from millstream import SparkConf, SparkContext
@@ -22,74 +20,6 @@ from millstream import SparkConf, SparkContext
 conf = SparkConf().setMaster("local[2]").setAppName("notebook")
 sc = SparkContext(conf=conf.set("spark.millstream.processes", "always"))
 """
-
-
-class Notebook:
-    """A kernel, and what runs cells in it."""
-
-    def __init__(self, folder: Path) -> None:
-        """Start the kernel; its temporary files are in `folder`."""
-        self._runner = asyncio.Runner()
-        self._kernel = manager.AsyncKernelManager(kernel_name="python3", ip="127.0.0.1")
-        self._runner.run(self._start(folder))
-
-    def run(self, code: str) -> str:
-        """Run a cell and return what it shows: prints, its value, an error."""
-        return self._runner.run(self._shown(code))
-
-    def interrupt(self, code: str, is_time: Callable[[], bool]) -> str:
-        """Run a cell, interrupt it when it is time, and return what it shows."""
-
-        async def interrupted() -> str:
-            cell = asyncio.create_task(self._shown(code))
-            while not is_time():
-                assert not cell.done(), await cell
-                await asyncio.sleep(0.02)
-            await self._kernel.interrupt_kernel()
-            return await cell
-
-        return self._runner.run(interrupted())
-
-    def restart(self, *, now: bool) -> None:
-        """Restart the kernel; `now` kills it."""
-
-        async def restarted() -> None:
-            await self._kernel.restart_kernel(now=now)
-            await self._client.wait_for_ready(timeout=SOON_S)
-
-        self._runner.run(restarted())
-
-    def close(self) -> None:
-        """End the kernel."""
-        self._client.stop_channels()
-        self._runner.run(self._kernel.shutdown_kernel(now=True))
-        self._runner.close()
-
-    async def _start(self, folder: Path) -> None:
-        await self._kernel.start_kernel(
-            env={**os.environ, "TMPDIR": str(folder)}, cwd=str(folder)
-        )
-        self._client = self._kernel.client()
-        self._client.start_channels()
-        await self._client.wait_for_ready(timeout=SOON_S)
-
-    async def _shown(self, code: str) -> str:
-        shown: list[str] = []
-
-        def show(message: dict[str, Any]) -> None:
-            content = message["content"]
-            match message["msg_type"]:
-                case "stream":
-                    shown.append(content["text"])
-                case "error":
-                    shown.append(f"{content['ename']}: {content['evalue']}")
-                case "execute_result":
-                    shown.append(content["data"]["text/plain"])
-                case _:
-                    pass
-
-        await self._client.execute_interactive(code, output_hook=show, timeout=SOON_S)
-        return "".join(shown)
 
 
 @pytest.fixture
@@ -217,3 +147,24 @@ def test_a_restarted_kernel_leaves_nothing_behind(
     assert list(tmp_path.glob("millstream-*")) == [directory]
     notebook.run("sc.stop()")
     assert not list(tmp_path.glob("millstream-*"))
+
+
+def test_the_example_queries_a_running_stream(tmp_path: Path) -> None:
+    """examples/sql_on_streams.ipynb, cell by cell: tables, pandas, a join, the end."""
+    file = Path(__file__).parents[2] / "examples" / "sql_on_streams.ipynb"
+    cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
+    notebook = Notebook(tmp_path)
+    try:
+        shown = [
+            notebook.run("".join(each["source"]))
+            for each in cells
+            if each["cell_type"] == "code"
+        ]
+    finally:
+        notebook.close()
+
+    together = "\n".join(shown)
+    assert "Error" not in together
+    assert "|city|orders|amount|mean|" in together
+    assert "sum(amount)" in together
+    assert "|country|count|" in together

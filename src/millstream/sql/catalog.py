@@ -1,7 +1,11 @@
 """Catalogs: PySpark's module of that name, which is the client's."""
 
 import sys
+from typing import TYPE_CHECKING
 
 from millstream.sql import client
+
+if TYPE_CHECKING:
+    from pyspark.sql.catalog import *  # noqa: F403
 
 sys.modules[__name__] = client.module("sql.catalog")

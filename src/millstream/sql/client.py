@@ -9,6 +9,9 @@ same modules by their own names (`engine_main`).
 """
 
 import ast
+import io
+import pickle  # noqa: TID251  Its errors.
+import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -20,16 +23,32 @@ from types import ModuleType
 from typing import Any, Final
 
 from millstream import errors
-from millstream.engine.base.errors import MissingDependencyError
+from millstream.engine.base.errors import (
+    MillstreamError,
+    MissingDependencyError,
+    NotSerializableError,
+)
+from millstream.sql import repairs
 from millstream.sql.row import Row, _make_row
 
 NAME: Final = "spark_client"
 _ITS_NAME = "pyspark"
+_FIT = (4, 2)
+"""The version of the client; the engine asks for it, too."""
 _HINT = "pip install 'millstream[sql]'"
 _SHIMS = Path(__file__).parents[1] / "shims"
 _ERRORS = f"{NAME}.errors.exceptions.base"
 _COMPILED = f".{NAME}-1.pyc"
 """Counts up with what is changed of the files."""
+_STAYING: Final = {
+    ("millstream.broadcast", "Broadcast"): (
+        "take its value before: `known = broadcast.value` outside of the function"
+    ),
+    ("millstream.accumulators", "Accumulator"): (
+        "count in the query, or add in foreach or foreachPartition, which are tasks"
+    ),
+}
+"""What belongs to tasks, and advice for who uses it in a function of a query."""
 
 
 def module(path: str) -> ModuleType:
@@ -54,17 +73,29 @@ def install() -> None:
 
 
 def root() -> Path:
-    """Return the client's directory.
+    """Return the client's directory: the first one on the path of the right version.
 
     Raises:
-        MissingDependencyError: It isn't installed.
+        MissingDependencyError: It isn't installed, or only in other versions.
     """
+    unfit = ""
     for entry in without_shims(sys.path):
         directory = Path(entry or ".") / _ITS_NAME
-        if (directory / "sql" / "connect" / "session.py").is_file():
+        if not (directory / "sql" / "connect" / "session.py").is_file():
+            continue
+        version = _version(directory)
+        if version == _FIT:
             return directory
-    msg = "millstream.sql needs the package 'pyspark-client'"
+        found = ".".join(map(str, version))
+        unfit = unfit or f" 4.2: {directory} is {found}"
+    msg = f"millstream.sql needs the package 'pyspark-client'{unfit}"
     raise MissingDependencyError(msg, hint=_HINT)
+
+
+def _version(directory: Path) -> tuple[int, ...]:
+    text = (directory / "version.py").read_text(encoding="utf-8")
+    found = re.search(r"__version__[^=]*=\s*['\"](\d+)\.(\d+)", text)
+    return (int(found[1]), int(found[2])) if found else (0,)
 
 
 def without_shims(paths: Sequence[str]) -> list[str]:
@@ -178,8 +209,73 @@ def _has_no_context(util: Any) -> None:
     util._is_remote_only = True
 
 
+def _pickles_for_the_engine(serializers: Any) -> None:
+    cloudpickle = serializers.cloudpickle
+
+    class Pickler(cloudpickle.Pickler):  # type: ignore[misc,name-defined]
+        def reducer_override(self, obj: Any) -> Any:
+            advice = _STAYING.get((type(obj).__module__, type(obj).__name__))
+            if advice is not None:
+                msg = (
+                    f"{type(obj).__name__} can't be used by a function of a query, which "
+                    "runs in the SQL engine's process"
+                )
+                raise NotSerializableError(msg, hint=advice)
+            return super().reducer_override(obj)
+
+    def dumps(_self: Any, obj: Any) -> bytes:
+        file = io.BytesIO()
+        try:
+            Pickler(file).dump(obj)
+        except (MillstreamError, pickle.PickleError):
+            raise
+        except Exception as error:
+            msg = f"a function of a query can't be pickled: {error}"
+            raise pickle.PicklingError(msg) from error
+        return file.getvalue()
+
+    serializers.CloudPickleSerializer.dumps = dumps
+
+
 def _has_no_hint(base: Any) -> None:
     base.PySparkException.hint = None
+
+
+def _asks_no_more(core: Any) -> None:
+    # For an error, whether to show traces of a JVM, which the engine hasn't.
+    core.SparkConnectClient._display_server_stack_trace = lambda _: False
+
+
+def _finds_our_session(session: Any) -> None:
+    # Where the client itself looks for one: there is one, of the live context.
+    def active_if_any() -> Any:
+        from millstream.sql.session import SparkSession  # noqa: PLC0415  It uses us.
+
+        face = SparkSession.getActiveSession()
+        return None if face is None else face._connected
+
+    def active() -> Any:
+        found = active_if_any()
+        if found is None:
+            # The client itself catches it where it can do without.
+            raise session.PySparkRuntimeError(
+                errorClass="NO_ACTIVE_OR_DEFAULT_SESSION", messageParameters={}
+            )
+        return found
+
+    session.SparkSession.active = staticmethod(active)
+    session.SparkSession.getActiveSession = staticmethod(active_if_any)
+    session.SparkSession._get_default_session = staticmethod(active_if_any)
+
+
+def _runs_no_doctests(utils: Any) -> None:
+    # It takes a program that is no file, as of `python -c`, for its own tests.
+    def check_dependencies() -> None:
+        for name, check in vars(utils).items():
+            if name.startswith("require_minimum_"):
+                check()
+
+    utils.check_dependencies = check_dependencies
 
 
 def _rows_are_ours(types: Any) -> None:
@@ -190,7 +286,14 @@ def _rows_are_ours(types: Any) -> None:
 
 _CHANGES = {
     f"{NAME}.util": _has_no_context,
+    f"{NAME}.serializers": _pickles_for_the_engine,
+    f"{NAME}.sql.connect.client.core": _asks_no_more,
+    f"{NAME}.sql.connect.session": _finds_our_session,
+    f"{NAME}.sql.connect.utils": _runs_no_doctests,
     f"{NAME}.sql.types": _rows_are_ours,
+    f"{NAME}.sql.connect.expressions": repairs.install_in_expressions,
+    f"{NAME}.sql.connect.functions.builtin": repairs.install_in_functions,
     _ERRORS: _has_no_hint,
 }
 _finder = _Finder()
+find_spec = _finder.find_spec

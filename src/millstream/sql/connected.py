@@ -6,21 +6,29 @@ what is kept; all else is the client's own.
 
 import fnmatch
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from millstream.engine.base.errors import IllegalStateError
-from millstream.sql import client, statements
-from millstream.sql.backend import SailBackend
+from millstream.engine.streams.operators import generating_ms
+from millstream.sql import client, repairs, state_tables, statements
 from millstream.sql.conversion import (
     Inference,
     ToArrow,
     arrow_schema,
+    as_table,
+    cast_to,
+    is_record,
+    lengths_differ,
+    renamed,
     schema_of_rdd,
     schema_of_rows,
     with_names,
 )
+from millstream.sql.deferred import Filling
+from millstream.sql.sail.backend import SailBackend
 from millstream.sql.staging import Staged, place_files
 from millstream.sql.views import ViewRegistry
 
@@ -37,26 +45,8 @@ _types = client.module("sql.types")
 _errors = client.module("errors")
 
 # The client's own ways to make frames of pandas, Arrow and lists go by our plans, too.
-_session.LocalRelation = Staged
+vars(_session)["LocalRelation"] = Staged
 
-
-def _active() -> Any:
-    from millstream.sql.session import SparkSession  # noqa: PLC0415  It makes us.
-
-    return SparkSession.active()._connected
-
-
-def _active_if_any() -> Any:
-    from millstream.sql.session import SparkSession  # noqa: PLC0415  It makes us.
-
-    face = SparkSession.getActiveSession()
-    return None if face is None else face._connected
-
-
-# Where the client itself looks for a session: there is one, of the live context.
-_session.SparkSession.active = staticmethod(_active)
-_session.SparkSession.getActiveSession = staticmethod(_active_if_any)
-_session.SparkSession._get_default_session = staticmethod(_active_if_any)
 
 _BATCH = "spark.streaming.internal.batchTime"
 _MANGLED = "millstream__"
@@ -73,19 +63,25 @@ class ConnectedSession(_session.SparkSession):  # type: ignore[misc,name-defined
         self.face = face
         self.backend = backend
         self.views = ViewRegistry()
-        self._client = backend.connection
+        self._client = Filling(backend.connection)
         self._session_id = backend.connection._session_id
         self.release_session_on_close = False
         self._catalog = _Catalog(self)
         self._watched: Any = None
         self._watching = threading.Lock()
+        self._local = threading.local()
+        state_tables.provide(self)
 
     # What batches see.
 
     @property
     def batch_ms(self) -> int | None:
         """The batch that the calling thread works for; None if for none."""
-        time = self.face.sparkContext.getLocalProperty(_BATCH)
+        time = getattr(self._local, "batch_ms", None)
+        if time is None:
+            time = generating_ms()
+        if time is None:
+            time = self.face.sparkContext.getLocalProperty(_BATCH)
         if time is None:
             return None
         from millstream.streaming.context import (  # noqa: PLC0415  Beside this face.
@@ -101,12 +97,28 @@ class ConnectedSession(_session.SparkSession):  # type: ignore[misc,name-defined
                 active._watch_batches(self._on_batch_end)
         return int(time)
 
+    @property
+    def watched_graph(self) -> Any:
+        """The streams of the batch that some thread has worked for."""
+        return self._watched._graph
+
+    @contextmanager
+    def for_batch(self, time_ms: int) -> Iterator[None]:
+        """Have the calling thread work for a batch meanwhile."""
+        before = getattr(self._local, "batch_ms", None)
+        self._local.batch_ms = time_ms
+        try:
+            yield
+        finally:
+            self._local.batch_ms = before
+
     def _on_batch_end(self, time_ms: int, has_succeeded: bool) -> None:
         graph = self._watched._graph
         self.views.end_batch(
             time_ms,
             has_succeeded=has_succeeded,
             remember_ms=graph.remember_ms or graph.batch_ms,
+            pending_ms=self._watched._scheduler.pending_ms,
         )
 
     # Frames.
@@ -136,11 +148,11 @@ class ConnectedSession(_session.SparkSession):  # type: ignore[misc,name-defined
                 errorClass="INVALID_TYPE",
                 messageParameters={"arg_name": "data", "arg_type": "DataFrame"},
             )
-        if kind.__module__.partition(".")[0] == "polars":
-            data = data.to_arrow() if hasattr(data, "columns") else data.to_list()
-        module = type(data).__module__.partition(".")[0]
-        if module in ("pandas", "pyarrow", "numpy"):
-            return super().createDataFrame(data, schema=schema)
+        table = as_table(data)
+        if table is not None:
+            return self._of_table(table, schema)
+        if kind.__module__.partition(".")[0] in ("pandas", "numpy"):
+            return self._of_pandas(data, schema)
         if isinstance(schema, str):
             schema = self._parse_ddl(schema)
         is_verified = verifySchema is None or verifySchema
@@ -148,12 +160,32 @@ class ConnectedSession(_session.SparkSession):  # type: ignore[misc,name-defined
             return self._of_rdd(data, schema, samplingRatio, is_verified)
         return self._of_rows(list(data), schema, is_verified)
 
+    def _of_table(self, table: "pa.Table", schema: Any) -> Any:
+        if isinstance(schema, str):
+            schema = self._parse_ddl(schema)
+        names = _names(schema)
+        if schema is not None and names is None:
+            struct, _ = _struct(schema)
+            return self._frame(Staged(cast_to(table, struct), struct.json()))
+        if names is not None:
+            table = renamed(table, names)
+        return super().createDataFrame(table)
+
+    def _of_pandas(self, data: Any, schema: Any) -> Any:
+        if isinstance(schema, str):
+            schema = self._parse_ddl(schema)
+        known = _names(schema) or getattr(schema, "names", None)
+        width = data.shape[1] if data.ndim > 1 else 1
+        if known is not None and len(known) != width:
+            raise lengths_differ(len(known), width)
+        return super().createDataFrame(data, schema=schema)
+
     def _of_rdd(
         self, rdd: Any, schema: Any, ratio: float | None, is_verified: bool
     ) -> Any:
         names = _names(schema)
         if schema is None or names is not None:
-            is_wrapped = not _is_record(rdd.first())
+            is_wrapped = not is_record(rdd.first())
             rows = rdd.map(_in_tuple) if is_wrapped else rdd
             struct = schema_of_rdd(rows, names, ratio, self._inference())
             struct = with_names(struct, names or [])
@@ -161,12 +193,14 @@ class ConnectedSession(_session.SparkSession):  # type: ignore[misc,name-defined
         else:
             struct, is_wrapped = _struct(schema)
         convert = ToArrow(struct, is_wrapped, is_verified)
-        return self._frame(Staged(_table_of_rdd(rdd, convert), struct.json()))
+        plan = Staged(_table_of_rdd(rdd, convert), struct.json())
+        plan.is_of_batch = True
+        return self._frame(plan)
 
     def _of_rows(self, rows: list[Any], schema: Any, is_verified: bool) -> Any:
         names = _names(schema)
         if schema is None or names is not None:
-            is_wrapped = bool(rows) and not _is_record(rows[0])
+            is_wrapped = bool(rows) and not is_record(rows[0])
             given = [(row,) for row in rows] if is_wrapped else rows
             struct = schema_of_rows(given, names, self._inference())
             struct = with_names(struct, names or [])
@@ -237,16 +271,43 @@ class ConnectedSession(_session.SparkSession):  # type: ignore[misc,name-defined
             )
             text = formatter.format(text, **given)
             views |= {name: frame._plan for frame, name in formatter._temp_views}
+        text = repairs.repaired(text)
         names = statements.names_of(text)
-        new = {}
+        new: dict[str, str] = {}
         for name in names.places:
-            plan = self.views.find(name, self.batch_ms)
+            # A column may be called as a namespace is.
+            is_column = "." in name and name not in names.tables
+            if is_column and name.partition(".")[0] in self.views.namespaces:
+                continue
+            plan = self._view(name)
             if plan is None:
                 continue
-            known = _MANGLED + name.replace(".", "__") if "." in name else name
-            new |= {name: known} if known != name else {}
-            views[known] = plan
+            if "." in name:
+                new[name] = _MANGLED + name.replace(".", "__")
+                views[new[name]] = plan
+            else:
+                views |= dict.fromkeys(names.spellings(name), plan)
         return names.replaced(new), views
+
+    def _view(self, name: str) -> Any:
+        """Return the plan that a name stands for; None if it may be the engine's table.
+
+        Raises:
+            AnalysisException: It can't be.
+        """
+        plan = self.views.find(name, self.batch_ms)
+        namespace, _, rest = name.replace("`", "").partition(".")
+        is_provided = namespace.lower() in self.views.namespaces
+        if plan is not None or not rest or not is_provided:
+            return plan
+        if _catalog.Catalog.tableExists(self._catalog, name):
+            return None
+        there = [f"`{namespace}`.`{each}`" for each in self.views.provided(namespace)]
+        msg = (
+            f"[TABLE_OR_VIEW_NOT_FOUND] The table or view `{namespace}`.`{rest}` "
+            f"cannot be found; there are {', '.join(there) or 'none'}"
+        )
+        raise _errors.AnalysisException(msg, "TABLE_OR_VIEW_NOT_FOUND")
 
     def _run(self, query: str, args: tuple[Any, Any], views: Mapping[str, Any]) -> Any:
         named = [_plans.SubqueryAlias(plan, name) for name, plan in views.items()]
@@ -256,8 +317,7 @@ class ConnectedSession(_session.SparkSession):  # type: ignore[misc,name-defined
         if found is None:
             return self._frame(plan)
         if found.WhichOneof("rel_type") == "local_relation":
-            # It was a command, and is done: what it made is in this process alone.
-            self.backend.keeps = f"the outcome of {query[:60]!r}"
+            # It was a command, and is done.
             made = self._frame(_plans.CachedRelation(found))
         else:
             # The engine would have it again from what it was told: views and all.
@@ -275,16 +335,23 @@ class ConnectedSession(_session.SparkSession):  # type: ignore[misc,name-defined
                         "[TABLE_OR_VIEW_NOT_FOUND] The table or view "
                         f"`{name}` cannot be found."
                     )
-                    raise _errors.AnalysisException(msg)
+                    raise _errors.AnalysisException(msg, "TABLE_OR_VIEW_NOT_FOUND")
             case statements.Cache(name, query, is_kept, is_sure):
                 if query is not None:
                     self.create_view(name, self.sql(query)._plan, is_replacing=True)
                 self.keep_view(name, is_kept=is_kept, is_sure=is_sure)
             case statements.ShowTables(pattern, is_views):
                 return self._shown(pattern, is_views=is_views)
-        return self._frame(
-            Staged(arrow_schema(_types.StructType()).empty_table(), "{}")
-        )
+            case statements.Describe(name, query):
+                frame = self.table(name) if query is None else self.sql(query)
+                return self._described(frame)
+            case statements.Setting(key, value):
+                if value is not None:
+                    self.conf.set(key, value)
+                known = self.conf.get(key, "<undefined>")
+                return self.createDataFrame([(key, known)], "key string, value string")
+        empty = _types.StructType()
+        return self._frame(Staged(arrow_schema(empty).empty_table(), empty.json()))
 
     def _shown(self, pattern: str | None, *, is_views: bool) -> Any:
         known = [
@@ -302,6 +369,14 @@ class ConnectedSession(_session.SparkSession):  # type: ignore[misc,name-defined
             schema = schema.replace("tableName", "viewName")
         return self.createDataFrame(fits, schema)
 
+    def _described(self, frame: Any) -> Any:
+        rows = [
+            (each.name, each.dataType.simpleString(), each.metadata.get("comment"))
+            for each in frame.schema.fields
+        ]
+        schema = "col_name string, data_type string, comment string"
+        return self.createDataFrame(rows, schema)
+
     def table(self, tableName: str) -> Any:
         """Return a view or table by its name; `state.NAME` is the state of a stream.
 
@@ -309,18 +384,17 @@ class ConnectedSession(_session.SparkSession):  # type: ignore[misc,name-defined
             AnalysisException: There is none, which is told by the first action.
         """
         if isinstance(tableName, str):
-            plan = self.views.find(tableName, self.batch_ms)
+            plan = self._view(tableName)
             if plan is not None:
-                return self._frame(
-                    _plans.SubqueryAlias(plan, tableName.rsplit(".", maxsplit=1)[-1])
-                )
+                short = tableName.rsplit(".", maxsplit=1)[-1].strip("`")
+                return self._frame(_plans.SubqueryAlias(plan, short))
         return self._frame(_plans.Read(tableName))
 
     def create_view(self, name: str, plan: Any, *, is_replacing: bool) -> None:
         """Have a name stand for a plan.
 
         Raises:
-            TempTableAlreadyExistsException: It stands for one, and `is_replacing` is off.
+            AnalysisException: It stands for one, and `is_replacing` is off.
         """
         batch_ms = self.batch_ms
         if not is_replacing and self.views.find(name, batch_ms) is not None:
@@ -328,8 +402,8 @@ class ConnectedSession(_session.SparkSession):  # type: ignore[misc,name-defined
                 f"[TEMP_TABLE_OR_VIEW_ALREADY_EXISTS] Cannot create the temporary view "
                 f"`{name}` because it already exists."
             )
-            raise _errors.TempTableAlreadyExistsException(msg)
-        self.views.register(name, plan, batch_ms)
+            raise _errors.AnalysisException(msg, "TEMP_TABLE_OR_VIEW_ALREADY_EXISTS")
+        self.views.register(name, plan, batch_ms, is_lasting=not _has_batch(plan))
 
     def keep_view(self, name: str, *, is_kept: bool, is_sure: bool = True) -> None:
         """Keep what a view gives, or no longer.
@@ -344,11 +418,12 @@ class ConnectedSession(_session.SparkSession):  # type: ignore[misc,name-defined
                     f"[TABLE_OR_VIEW_NOT_FOUND] The table or view `{name}` cannot be "
                     "found."
                 )
-                raise _errors.AnalysisException(msg)
+                raise _errors.AnalysisException(msg, "TABLE_OR_VIEW_NOT_FOUND")
             return
         frame = self._frame(plan)
         kept = frame.persist() if is_kept else frame.unpersist()
-        self.views.register(name, kept._plan, self.batch_ms)
+        is_lasting = not _has_batch(kept._plan)
+        self.views.register(name, kept._plan, self.batch_ms, is_lasting=is_lasting)
 
     # Life.
 
@@ -397,7 +472,17 @@ class _Catalog(_catalog.Catalog):  # type: ignore[misc,name-defined]
         dbName: str | None = None,
         pattern: str | None = None,
     ) -> list[Any]:
-        """Return all tables and temporary views, or those that a pattern fits."""
+        """Return all tables and temporary views, or those that a pattern fits.
+
+        Of `state` they are the states of running streams.
+        """
+        views = self._session.views
+        if dbName is not None and dbName.lower() in views.namespaces:
+            return [
+                _temporary(name, dbName.lower())
+                for name in views.provided(dbName)
+                if pattern is None or fnmatch.fnmatch(name, pattern)
+            ]
         tables = super().listTables(dbName, pattern)
         made = []
         for name in self._session.views.names(self._session.batch_ms):
@@ -406,7 +491,7 @@ class _Catalog(_catalog.Catalog):  # type: ignore[misc,name-defined]
                 continue
             short = name.partition(".")[2] if is_global else name
             if pattern is None or fnmatch.fnmatch(short, pattern):
-                made.append(_temporary(short, is_global=is_global))
+                made.append(_temporary(short, "global_temp" if is_global else None))
         return [*tables, *made]
 
     def tableExists(self, tableName: str, dbName: str | None = None) -> bool:
@@ -417,13 +502,14 @@ class _Catalog(_catalog.Catalog):  # type: ignore[misc,name-defined]
     def getTable(self, tableName: str) -> Any:
         """Return what is known of a view or table."""
         if self._session.views.find(tableName, self._session.batch_ms) is not None:
-            return _temporary(tableName, is_global=False)
+            namespace, _, short = tableName.rpartition(".")
+            return _temporary(short, namespace or None)
         return super().getTable(tableName)
 
     def listColumns(self, tableName: str, dbName: str | None = None) -> list[Any]:
         """Return the columns of a view or table."""
         if self._session.views.find(tableName, self._session.batch_ms) is None:
-            return super().listColumns(tableName, dbName)
+            return list(super().listColumns(tableName, dbName))
         column = client.module("sql.catalog").Column
         return [
             column(
@@ -467,11 +553,26 @@ class _Catalog(_catalog.Catalog):  # type: ignore[misc,name-defined]
             self._session.keep_view(name, is_kept=False)
 
 
-def _temporary(name: str, *, is_global: bool) -> Any:
+def _has_batch(plan: Any) -> bool:
+    """Say whether a plan has data of an RDD in it."""
+    waiting, seen = [plan], {id(plan)}
+    while waiting:
+        each = waiting.pop()
+        if getattr(each, "is_of_batch", False):
+            return True
+        for part in vars(each).values():
+            for one in part if isinstance(part, (list, tuple)) else (part,):
+                if isinstance(one, _plans.LogicalPlan) and id(one) not in seen:
+                    seen.add(id(one))
+                    waiting.append(one)
+    return False
+
+
+def _temporary(name: str, namespace: str | None) -> Any:
     return client.module("sql.catalog").Table(
         name=name,
         catalog=None,
-        namespace=["global_temp"] if is_global else [],
+        namespace=[] if namespace is None else [namespace],
         description=None,
         tableType="TEMPORARY",
         isTemporary=True,
@@ -509,10 +610,6 @@ def _struct(schema: Any) -> tuple[Any, bool]:
         errorClass="NOT_LIST_OR_NONE_OR_STRUCT",
         messageParameters={"arg_name": "schema", "arg_type": type(schema).__name__},
     )
-
-
-def _is_record(value: Any) -> bool:
-    return isinstance(value, (tuple, list, dict)) or hasattr(value, "__dict__")
 
 
 def _in_tuple(value: Any) -> tuple[Any]:

@@ -5,22 +5,27 @@ columns already becomes a table without one object a record. What Spark says of 
 that doesn't fit, the client's own verifier says.
 """
 
+import decimal
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import date
 from typing import Any, ClassVar
 
 from millstream.engine.columnar.blocks import Columns, rows_of
+from millstream.engine.columnar.shapes import DictOf, Plain
 from millstream.engine.sinks.records import frame_of
-from millstream.errors import PySparkValueError
+from millstream.errors import PySparkTypeError, PySparkValueError
 from millstream.sql import client
 from millstream.sql.row import Row
 
 client.install()
 
 _SAMPLE_ROWS = 100
+_ROWS_AT_A_TIME = 50_000
+_ZIPPED_ROWS = 256
+"""More at a time have Python's collector look at as many iterators, which takes longer."""
 _EMPTY = object()
 
 
@@ -41,7 +46,7 @@ class Inference:
         """
         types = client.module("sql.types")
         return types._infer_schema(
-            row,
+            _without_slots(row),
             names,
             infer_dict_as_struct=self.dict_is_struct,
             infer_array_from_first_element=self.array_by_first,
@@ -139,11 +144,11 @@ def _telling(rows: Sequence[Any]) -> Sequence[Any]:
     first = rows[0]
     if not isinstance(first, tuple):
         return rows
-    fields = getattr(first, "__fields__", None)
+    named = getattr(first, "__fields__", None)
     is_like = all(
         type(row) is type(first)
         and len(row) == len(first)
-        and getattr(row, "__fields__", None) == fields
+        and getattr(row, "__fields__", None) == named
         for row in rows
     )
     if not is_like or not first:
@@ -160,8 +165,24 @@ def _check_not_empty(first: Any) -> None:
         )
 
 
+def is_record(value: Any) -> bool:
+    """Say whether a value is a record with columns of its own, not one's value."""
+    is_like = isinstance(value, (tuple, list, dict)) or hasattr(value, "__dict__")
+    return is_like or is_dataclass(value)
+
+
 def with_names(schema: Any, names: Sequence[str]) -> Any:
-    """Give a schema other names, as far as there are any."""
+    """Give a schema other names, as far as there are any.
+
+    Dicts and objects are still asked for their own, as Spark does.
+
+    Raises:
+        PySparkValueError: There are more names than columns.
+    """
+    if len(names) > len(schema.fields):
+        raise lengths_differ(len(names), len(schema.fields))
+    if names:
+        schema.own_names = list(schema.names)
     for place, name in enumerate(names):
         schema.fields[place].name = name
         schema.names[place] = name
@@ -197,11 +218,12 @@ class ToArrow:
             table = None
             if isinstance(piece, Columns):
                 table = self._of_columns(piece, wanted)
-            if table is None:
-                rows = list(rows_of(piece))
-                table = self.of_rows(rows, wanted) if rows else None
             if table is not None:
                 made.append(table)
+                continue
+            rows = iter(rows_of(piece))
+            while some := list(itertools.islice(rows, _ROWS_AT_A_TIME)):
+                made.append(self.of_rows(some, wanted))
         return pa.concat_tables(made) if made else wanted.empty_table()
 
     def _of_columns(self, columns: Columns, wanted: Any) -> Any:
@@ -210,6 +232,14 @@ class ToArrow:
 
         frame = frame_of(columns)
         if frame is None or frame.width != len(wanted):
+            return None
+        if isinstance(columns.shape, DictOf):
+            # By name: a schema's order is another than that of the keys.
+            keys = self._keys
+            if set(frame.columns) != set(keys):
+                return None
+            frame = frame.select(keys)
+        elif self.is_wrapped != isinstance(columns.shape, Plain):
             return None
         table = frame.to_arrow().rename_columns(wanted.names)
         kinds = zip(table.schema.types, wanted.types, strict=True)
@@ -226,6 +256,11 @@ class ToArrow:
         ]
         return pa.Table.from_arrays(arrays, schema=wanted)
 
+    @property
+    def _keys(self) -> list[str]:
+        """What dicts and objects call the columns."""
+        return list(getattr(self.schema, "own_names", self.schema.names))
+
     def of_rows(self, rows: Sequence[Any], wanted: Any) -> Any:
         """Return records as a table."""
         import pyarrow as pa  # noqa: PLC0415  An extra.
@@ -233,7 +268,8 @@ class ToArrow:
         columns = self._columns_of(rows)
         if columns is None:
             self._complain(rows)
-            columns = [_lenient(rows, place) for place in range(len(wanted))]
+            names = enumerate(self._keys)
+            columns = [_lenient(rows, place, name) for place, name in names]
         arrays = [
             self._array(field, values, want)
             for field, values, want in zip(
@@ -248,19 +284,17 @@ class ToArrow:
         """Return what each column has; None if records aren't all as long as they should."""
         if self.is_wrapped:
             return [rows]
-        names = self.schema.names
+        names = self._keys
         first = rows[0]
         if isinstance(first, (tuple, list)):
-            try:
-                columns = list(zip(*rows, strict=True))
-            except (TypeError, ValueError):
-                return None
-            is_even = len(columns) == len(names)
-            return columns if is_even and not _has_mappings(rows) else None
+            columns = _transposed(rows, len(names))
+            return None if _has_mappings(rows) else columns
         if all(isinstance(each, dict) for each in rows):
             return [[row.get(name) for row in rows] for name in names]
         if all(hasattr(each, "__dict__") for each in rows):
             return [[vars(row).get(name) for row in rows] for name in names]
+        if all(is_dataclass(each) for each in rows):
+            return [[getattr(row, name, None) for row in rows] for name in names]
         return None
 
     def _complain(self, rows: Sequence[Any]) -> None:
@@ -272,24 +306,23 @@ class ToArrow:
                 verify(row)
         for row in rows:
             if isinstance(row, (tuple, list)) and len(row) != len(self.schema.names):
-                raise client.module("errors").PySparkValueError(
-                    errorClass="AXIS_LENGTH_MISMATCH",
-                    messageParameters={
-                        "expected_length": str(len(self.schema.names)),
-                        "actual_length": str(len(row)),
-                    },
-                )
+                raise lengths_differ(len(self.schema.names), len(row))
 
     def _array(self, field: Any, values: Sequence[Any], wanted: Any) -> Any:
         import pyarrow as pa  # noqa: PLC0415  An extra.
 
         if self.is_verified:
-            _verify(field, values, is_wrapped=self.is_wrapped)
+            _verify(field, values)
         convert = _converter(field, values)
-        if convert is not None:
-            values = [convert(value) for value in values]
         try:
+            if convert is not None:
+                values = [convert(value) for value in values]
             return pa.array(values, wanted)
+        except decimal.InvalidOperation as error:
+            msg = f"column '{field.name}' can't hold a number of so many digits"
+            raise PySparkValueError(
+                msg, hint=f"its type is {field.dataType}"
+            ) from error
         except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
             msg = f"column '{field.name}' can't hold its values: {error}"
             raise PySparkValueError(
@@ -297,20 +330,166 @@ class ToArrow:
             ) from error
 
 
+def _transposed(rows: Sequence[Any], width: int) -> list[list[Any]] | None:
+    """Return the columns of records; None unless all have `width` values."""
+    columns: list[list[Any]] = [[] for _ in range(width)]
+    for start in range(0, len(rows), _ZIPPED_ROWS):
+        try:
+            parts = list(zip(*rows[start : start + _ZIPPED_ROWS], strict=True))
+        except (TypeError, ValueError):
+            return None
+        if len(parts) != width:
+            return None
+        for column, part in zip(columns, parts, strict=True):
+            column.extend(part)
+    return columns
+
+
+def lengths_differ(expected: int, actual: int) -> Exception:
+    """Return the error about columns of which there are more or fewer than names."""
+    made: Exception = client.module("errors").PySparkValueError(
+        errorClass="AXIS_LENGTH_MISMATCH",
+        messageParameters={
+            "expected_length": str(expected),
+            "actual_length": str(actual),
+        },
+    )
+    return made
+
+
+def as_table(data: Any) -> Any:
+    """Return Arrow or Polars data as an Arrow table of types that Spark has.
+
+    Unsigned integers become larger signed ones or decimals, categories texts, arrays of a
+    fixed size lists. None if `data` is something else.
+
+    Raises:
+        PySparkTypeError: A column has a type that Spark has nothing like.
+    """
+    import pyarrow as pa  # noqa: PLC0415  An extra.
+
+    if isinstance(data, pa.RecordBatch):
+        data = pa.Table.from_batches([data])
+    if type(data).__module__.partition(".")[0] == "polars":
+        data = _polars_table(data)
+    if not isinstance(data, pa.Table):
+        return None
+    wanted = pa.schema(
+        field.with_type(_spark_like(field.type, field.name)) for field in data.schema
+    )
+    # Nanoseconds are cut off, as Spark does.
+    return data if data.schema.equals(wanted) else data.cast(wanted, safe=False)
+
+
+def _polars_table(data: Any) -> Any:
+    import polars as pl  # noqa: PLC0415  Slow to load.
+
+    if isinstance(data, pl.Series):
+        data = data.to_frame(data.name or "value")
+    elif isinstance(data, pl.LazyFrame):
+        data = data.collect()
+    strange = pl.selectors.by_dtype(pl.Int128)
+    return data.with_columns(strange.cast(pl.Decimal(38, 0))).to_arrow()
+
+
+def _spark_like(kind: Any, name: str) -> Any:
+    """Return the Arrow type for another one that the client takes."""
+    import pyarrow as pa  # noqa: PLC0415  An extra.
+
+    types = pa.types
+    for is_like, wanted in (
+        (types.is_uint8, pa.int16()),
+        (types.is_uint16, pa.int32()),
+        (types.is_uint32, pa.int64()),
+        (types.is_uint64, pa.decimal128(20, 0)),
+        (types.is_float16, pa.float32()),
+        (types.is_string_view, pa.string()),
+        (types.is_binary_view, pa.binary()),
+        (types.is_fixed_size_binary, pa.binary()),
+        (types.is_date64, pa.date32()),
+        (types.is_time, pa.time64("us")),
+        (types.is_duration, pa.duration("us")),
+    ):
+        if is_like(kind):
+            return wanted
+    if types.is_timestamp(kind):
+        return pa.timestamp("us", kind.tz)
+    if types.is_dictionary(kind):
+        return _spark_like(kind.value_type, name)
+    if types.is_map(kind):
+        key, item = _spark_like(kind.key_type, name), _spark_like(kind.item_type, name)
+        return pa.map_(key, item)
+    if types.is_struct(kind):
+        inner = [kind.field(place) for place in range(kind.num_fields)]
+        return pa.struct(
+            [each.with_type(_spark_like(each.type, name)) for each in inner]
+        )
+    if types.is_large_list(kind):
+        return pa.large_list(_spark_like(kind.value_type, name))
+    if types.is_list(kind) or types.is_fixed_size_list(kind):
+        return pa.list_(_spark_like(kind.value_type, name))
+    if types.is_decimal256(kind) or types.is_run_end_encoded(kind):
+        msg = f"column '{name}' has values of type {kind}, which Spark has nothing like"
+        raise PySparkTypeError(msg, hint="cast it first")
+    return kind
+
+
+def renamed(table: Any, names: Sequence[str]) -> Any:
+    """Return a table with other names for its columns.
+
+    Raises:
+        PySparkValueError: There are more or fewer.
+    """
+    if len(names) != table.num_columns:
+        raise lengths_differ(len(names), table.num_columns)
+    return table.rename_columns(list(names))
+
+
+def cast_to(table: Any, schema: Any) -> Any:
+    """Return a table with the names and types of Spark's schema.
+
+    Raises:
+        PySparkValueError: A value isn't of its column's type, or there are more columns.
+    """
+    import pyarrow as pa  # noqa: PLC0415  An extra.
+
+    table, wanted = renamed(table, schema.names), arrow_schema(schema)
+    arrays = []
+    for field, column in zip(wanted, table.columns, strict=True):
+        try:
+            arrays.append(column.cast(field.type))
+        except pa.ArrowException as error:
+            msg = f"column '{field.name}' can't hold its values: {error}"
+            raise PySparkValueError(msg, hint=f"its type is {field.type}") from error
+        if not field.nullable and column.null_count:
+            msg = f"column '{field.name}' is not nullable, and has nulls"
+            raise PySparkValueError(msg, hint="make the field nullable")
+    return pa.Table.from_arrays(arrays, schema=wanted)
+
+
+def _without_slots(row: Any) -> Any:
+    """Return a dataclass's object that has no dict as one that inference knows: a dict."""
+    if is_dataclass(row) and not hasattr(row, "__dict__"):
+        return {each.name: getattr(row, each.name) for each in fields(row)}
+    return row
+
+
 def _has_mappings(rows: Sequence[Any]) -> bool:
-    return any(isinstance(each, dict) for each in rows)
+    return any(issubclass(each, dict) for each in set(map(type, rows)))
 
 
-def _lenient(rows: Sequence[Any], place: int) -> list[Any]:
+def _lenient(rows: Sequence[Any], place: int, name: str) -> list[Any]:
     """Return a column of records of several kinds, which were found to fit."""
-    made = []
+    made: list[Any] = []
     for row in rows:
         if row is None:
             made.append(None)
         elif isinstance(row, dict):
-            made.append(list(row.values())[place])
-        else:
+            made.append(row.get(name))
+        elif isinstance(row, (tuple, list)):
             made.append(row[place])
+        else:
+            made.append(vars(row).get(name))
     return made
 
 
@@ -326,19 +505,20 @@ _EXACT: dict[str, tuple[type, ...]] = {
 _LONG_MAX = 2**63 - 1
 
 
-def _verify(field: Any, values: Sequence[Any], *, is_wrapped: bool) -> None:
+def _verify(field: Any, values: Sequence[Any]) -> None:
     """Raise what Spark raises for the first value that isn't of the column's type."""
     name = type(field.dataType).__name__
     exact = _EXACT.get(name)
     if exact is not None:
         kinds = set(map(type, values))
         may_be_null = field.nullable or type(None) not in kinds
-        if kinds <= {*exact, type(None)} and may_be_null:
-            if name != "LongType" or _fits_long(values):
-                return
+        is_exact = kinds <= {*exact, type(None)} and may_be_null
+        if is_exact and (name != "LongType" or _fits_long(values)):
+            return
     types = client.module("sql.types")
-    where = f"field {field.name}" if not is_wrapped else f"field {field.name}"
-    verify = types._make_type_verifier(field.dataType, field.nullable, name=where)
+    verify = types._make_type_verifier(
+        field.dataType, field.nullable, name=f"field {field.name}"
+    )
     for value in values:
         verify(value)
 
@@ -380,10 +560,10 @@ def _is_alike(have: Any, want: Any) -> bool:
     import pyarrow as pa  # noqa: PLC0415  An extra.
 
     def is_text(kind: Any) -> bool:
-        return pa.types.is_large_string(kind) or pa.types.is_string(kind)
+        return bool(pa.types.is_large_string(kind) or pa.types.is_string(kind))
 
     def is_bytes(kind: Any) -> bool:
-        return pa.types.is_large_binary(kind) or pa.types.is_binary(kind)
+        return bool(pa.types.is_large_binary(kind) or pa.types.is_binary(kind))
 
     both = (have, want)
     return have == want or all(map(is_text, both)) or all(map(is_bytes, both))
@@ -399,13 +579,6 @@ def rows_of_table(table: Any, schema: Any) -> list[Row]:
     conversion = client.module("sql.conversion").ArrowTableToRowsConversion
     rows: list[Row] = conversion.convert(table, schema)
     return rows
-
-
-def rechunked(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    """Yield lists of `size` records."""
-    iterator = iter(rows)
-    while some := list(itertools.islice(iterator, size)):
-        yield some
 
 
 def partitions_for(count: int, slots: int, rows_each: int = 100_000) -> int:

@@ -5,17 +5,17 @@ import os  # noqa: TID251  The time zone.
 import threading
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Self
 
 from millstream.conf import SparkConf
 from millstream.context import SparkContext
-from millstream.engine.base.errors import IllegalStateError
+from millstream.engine.base.errors import IllegalStateError, NotSerializableError
 from millstream.errors.sql import SparkNoSuchElementException
 from millstream.sql.row import Row
 
 if TYPE_CHECKING:
-    from millstream.sql.backend import SailBackend
     from millstream.sql.connected import ConnectedSession
+    from millstream.sql.sail.backend import SailBackend
 
 _UNSET: Final[Any] = object()
 _SQL = "spark.sql."
@@ -218,16 +218,29 @@ class SparkSession:
             return self._opened
 
     def _open(self) -> "ConnectedSession":
-        from millstream.sql import frames  # noqa: PLC0415  An extra, and slow to load.
-        from millstream.sql.backend import SailBackend  # noqa: PLC0415  As above.
+        from millstream.sql import frames  # noqa: PLC0415  An extra, and slow.
         from millstream.sql.connected import ConnectedSession  # noqa: PLC0415  As above.
+        from millstream.sql.sail.backend import SailBackend  # noqa: PLC0415  As above.
+        from millstream.sql.tables import readers, writers  # noqa: PLC0415  As above.
 
         frames.install()
+        readers.install()
+        writers.install()
         settings = self._sc._driver.settings
-        backend = SailBackend(settings.get_bytes("spark.millstream.sql.memoryGrowth"))
-        for key, value in self._runtime_conf._of_sql().items():
-            backend.set(key, value)
+        timeout_ms = settings.find_ms("spark.millstream.sql.timeout")
+        backend = SailBackend(
+            settings.get_bytes("spark.millstream.sql.memoryGrowth"),
+            None if timeout_ms is None else timeout_ms / 1000,
+            lambda: self._sc.getLocalProperty("spark.jobGroup.id"),
+        )
+        try:
+            for key, value in self._runtime_conf._of_sql().items():
+                backend.set(key, value)
+        except Exception:
+            backend.close()
+            raise
         self._sc._at_stop.append(self._close)
+        self._sc._at_cancel.append(backend.cancel_group)
         # Frames outlive a context, and its own directory.
         return ConnectedSession(self, backend, self._sc._driver.local_dir.parent)
 
@@ -260,6 +273,15 @@ class SparkSession:
         """Stop the SparkContext, and the engine."""
         self._close()
         self._sc.stop()
+
+    def __reduce__(self) -> NoReturn:
+        msg = (
+            "SparkSession can't be pickled: a function refers to it that runs in tasks, "
+            "where there is none"
+        )
+        raise NotSerializableError(
+            msg, hint="call it from foreachRDD or transform, on the driver"
+        )
 
     def __enter__(self) -> Self:
         return self

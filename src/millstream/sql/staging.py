@@ -5,6 +5,7 @@ small tables are Arrow files, in shared memory where there is room. A file is th
 long as a plan refers to it, whichever process of the engine reads it.
 """
 
+import json
 import threading
 import weakref
 from pathlib import Path
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _plan = client.module("sql.connect.plan")
+_types = client.module("sql.connect.types")
 
 _INLINE_MAX = 64 << 10
 _BATCH_ROWS = 64 << 10
@@ -43,6 +45,9 @@ def place_files(disk: Path) -> None:
 class Staged(_plan.LocalRelation):  # type: ignore[misc,name-defined]
     """The plan of a table that is here; in place of the client's own."""
 
+    is_of_batch = False
+    """Whether it has what is a batch's, and is to go with it."""
+
     def __init__(
         self,
         table: "pa.Table | Callable[[], pa.Table] | None",
@@ -57,6 +62,7 @@ class Staged(_plan.LocalRelation):  # type: ignore[misc,name-defined]
         self._given = table
         self._making = threading.Lock()
         self._path: Path | None = None
+        self._inner_id = self._fresh_plan_id()
 
     @property
     def _table(self) -> "pa.Table | None":
@@ -69,25 +75,53 @@ class Staged(_plan.LocalRelation):  # type: ignore[misc,name-defined]
     def _table(self, table: Any) -> None:
         """Take none: the client's class sets one."""
 
+    @property
+    def names(self) -> list[str]:
+        """The names of its columns."""
+        table = self._table
+        return [] if table is None else list(table.column_names)
+
     def plan(self, session: Any) -> Any:
         """Return what the engine is told."""
         table = self._table
         if table is None or table.nbytes <= _INLINE_MAX or not table.num_columns:
             return super().plan(session)
         made = self._create_proto_relation()
-        source = made.read.data_source
-        source.format = "arrow"
-        source.paths.append(str(self._file(table)))
-        if self._schema is not None:
-            source.schema = self._schema
+        path = str(self._file(table))
+        if not _is_renamed(table):
+            _read_arrow(made, path)
+            return made
+        # Columns of the file are called by their places. A cast has moments in the time
+        # zone that the session has now.
+        made.project.input.common.plan_id = self._inner_id
+        _read_arrow(made.project.input, path)
+        for place, (name, kind) in enumerate(self._columns(table)):
+            alias = made.project.expressions.add().alias
+            alias.name.append(name)
+            column = alias.expr
+            if _has_moments(table.schema.field(place).type):
+                column.cast.type.CopyFrom(_types.pyspark_types_to_proto_types(kind))
+                column = column.cast.expr
+            column.unresolved_attribute.unparsed_identifier = f"`{place}`"
         return made
+
+    def _columns(self, table: "pa.Table") -> list[tuple[str, Any]]:
+        """Return the columns' names, and their types as Spark has them."""
+        if self._schema:
+            parse = client.module("sql.types").StructType.fromJson
+            schema = parse(json.loads(self._schema))
+        else:
+            of_arrow = client.module("sql.pandas.types").from_arrow_schema
+            schema = of_arrow(table.schema, prefer_timestamp_ntz=True)
+        return [(each.name, each.dataType) for each in schema.fields]
 
     def _serialize_table(self) -> bytes:
         table = with_null_masks(self._table)
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, table.schema) as writer:
             writer.write_table(table)
-        return sink.getvalue().to_pybytes()
+        data: bytes = sink.getvalue().to_pybytes()
+        return data
 
     def _file(self, table: "pa.Table") -> Path:
         with self._making:
@@ -97,11 +131,37 @@ class Staged(_plan.LocalRelation):  # type: ignore[misc,name-defined]
             return self._path
 
 
-def _written(table: "pa.Table") -> Path:
+def new_file(nbytes: int, suffix: str) -> Path:
+    """Return where a file of about `nbytes` can be written; whoever asks removes it."""
     assert _files is not None, "placed when the session began"
     with _lock:
-        path, _ = _files.new_path(table.nbytes)
-    path = path.with_suffix(".arrow")
+        path, _ = _files.new_path(nbytes)
+    return path.with_suffix(suffix)
+
+
+def _read_arrow(relation: Any, path: str) -> None:
+    # Without the schema: the engine would compare it with the file's, down to how Arrow
+    # calls the items of a list.
+    relation.read.data_source.format = "arrow"
+    relation.read.data_source.paths.append(path)
+
+
+def _is_renamed(table: "pa.Table") -> bool:
+    """Say whether a file has other names: the engine wants moments cast, and one of each."""
+    names = table.column_names
+    return len(set(names)) < len(names) or any(map(_has_moments, table.schema.types))
+
+
+def _has_moments(kind: Any) -> bool:
+    if pa.types.is_timestamp(kind):
+        return kind.tz is not None
+    return any(_has_moments(kind.field(i).type) for i in range(kind.num_fields))
+
+
+def _written(table: "pa.Table") -> Path:
+    if _is_renamed(table):
+        table = table.rename_columns([str(place) for place in range(table.num_columns)])
+    path = new_file(table.nbytes, ".arrow")
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as out:
         out.write_table(table, max_chunksize=_BATCH_ROWS)
     return path

@@ -5,15 +5,45 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import sqlglot
-from sqlglot.tokens import Token, TokenType
+from sqlglot.tokenizer_core import Token, TokenType
 
 _DIALECT = "spark"
+_DESCRIBE = re.compile(
+    r"\s*DESC(RIBE)?\s+(QUERY\s+(?P<query>.+?)|(TABLE\s+)?(?P<name>[\w.`]+))\s*;?\s*",
+    re.IGNORECASE | re.DOTALL,
+)
+_SET = re.compile(
+    r"\s*SET\s+(?P<key>[\w.]+)\s*(=\s*(?P<value>.*?)\s*)?;?\s*", re.IGNORECASE
+)
 _SHOW = re.compile(
     r"\s*SHOW\s+(?P<what>TABLES|VIEWS)(\s+(LIKE\s+)?'(?P<pattern>[^']*)')?\s*;?\s*",
     re.IGNORECASE,
 )
 _NO_NAMES = frozenset(
     {TokenType.STRING, TokenType.NUMBER, TokenType.DOT, TokenType.COMMA}
+)
+_BEFORE_TABLES = frozenset(
+    {TokenType.FROM, TokenType.JOIN, TokenType.TABLE, TokenType.COMMA}
+)
+_CLAUSES = frozenset(
+    {
+        TokenType.FROM,
+        TokenType.GROUP_BY,
+        TokenType.HAVING,
+        TokenType.JOIN,
+        TokenType.ON,
+        TokenType.ORDER_BY,
+        TokenType.SELECT,
+        TokenType.TABLE,
+        TokenType.USING,
+        TokenType.WHERE,
+        TokenType.WINDOW,
+    }
+)
+
+
+_ASKS = frozenset(
+    {"SELECT", "FROM", "VALUES", "TABLE", "EXPLAIN", "DESCRIBE", "DESC", "SHOW", "("}
 )
 
 
@@ -46,6 +76,22 @@ class Cache:
 
 
 @dataclass(frozen=True, slots=True)
+class Describe:
+    """The columns of a view or table, or of a query."""
+
+    name: str
+    query: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A setting, with the value that it is to have."""
+
+    key: str
+    value: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class ShowTables:
     """All tables and views, or those that a pattern fits; views alone."""
 
@@ -53,7 +99,7 @@ class ShowTables:
     is_views: bool
 
 
-Command = CreateView | DropView | Cache | ShowTables
+Command = CreateView | DropView | Cache | Describe | Setting | ShowTables
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +108,16 @@ class Names:
 
     text: str
     places: Mapping[str, list[tuple[int, int]]]
+    tables: frozenset[str]
+    """Those that stand where a table does, not a column, at least once."""
 
     def __contains__(self, name: str) -> bool:
         return name in self.places
+
+    def spellings(self, name: str) -> set[str]:
+        """Return how the text writes a name: the engine tells upper case from lower."""
+        found = {self.text[start:end] for start, end in self.places[name]}
+        return {each.strip("`") for each in found}
 
     def replaced(self, names: Mapping[str, str]) -> str:
         """Return the text with other names for some."""
@@ -82,18 +135,33 @@ class Names:
 def names_of(text: str) -> Names:
     """Return what may be the name of a view in a query: no text, number or comment is."""
     places: dict[str, list[tuple[int, int]]] = {}
+    tables: set[str] = set()
     tokens = _tokens(text)
+    is_of_tables = False
     for place, token in enumerate(tokens):
+        if token.token_type in _CLAUSES:
+            is_of_tables = token.token_type in _BEFORE_TABLES
         if token.token_type in _NO_NAMES:
             continue
+        is_table = is_of_tables and tokens[place - 1].token_type in _BEFORE_TABLES
         name = token.text.lower()
         places.setdefault(name, []).append((token.start, token.end + 1))
+        tables |= {name} if is_table else set()
         rest = tokens[place + 1 : place + 3]
         is_after_dot = place and tokens[place - 1].token_type == TokenType.DOT
         if len(rest) == 2 and rest[0].token_type == TokenType.DOT and not is_after_dot:
             dotted = f"{name}.{rest[1].text.lower()}"
             places.setdefault(dotted, []).append((token.start, rest[1].end + 1))
-    return Names(text, places)
+            tables |= {dotted} if is_table else set()
+    return Names(text, places, frozenset(tables))
+
+
+def only_asks(text: str) -> bool:
+    """Say whether the engine runs nothing when it is told of a text: it only asks."""
+    words = [each.text.upper() for each in _tokens(text)]
+    if words[:1] == ["WITH"]:
+        return "INSERT" not in words
+    return bool(words) and words[0] in _ASKS
 
 
 def command_of(text: str) -> Command | None:
@@ -107,6 +175,12 @@ def command_of(text: str) -> Command | None:
             return _dropped(tokens, words)
         case ["CACHE"] | ["UNCACHE"]:
             return _cached(text, tokens, words)
+        case ["DESCRIBE"] | ["DESC"]:
+            told = _DESCRIBE.fullmatch(text)
+            return None if told is None else Describe(told["name"], told["query"])
+        case ["SET"]:
+            told = _SET.fullmatch(text)
+            return None if told is None else Setting(told["key"], told["value"])
         case ["SHOW"]:
             # Its rest is one token.
             shown = _SHOW.fullmatch(text)

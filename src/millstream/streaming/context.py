@@ -140,6 +140,7 @@ class StreamingContext:
         self._bus = ListenerBus()
         self._state = StreamingContextState.INITIALIZED
         self._lock = threading.RLock()
+        self._ended = threading.Event()
         self._scheduler: JobScheduler | None = None
         self._scaler: Scaler | None = None
         self._started_at = ""
@@ -241,7 +242,10 @@ class StreamingContext:
 
     def _live_objects(self) -> dict[str, Any]:
         """Return what functions of the driver may refer to, and checkpoints only name."""
+        from millstream.sql.session import SparkSession  # noqa: PLC0415  Above this.
+
         return {
+            "SparkSession": SparkSession.getActiveSession() or SparkSession(self._sc),
             "SparkContext": self._sc,
             "StreamingContext": self,
             "DStreamGraph": self._graph,
@@ -385,7 +389,8 @@ class StreamingContext:
 
         Times of the last completed batch are -1 before there is one. `millstream.gc.*`
         says what Python's garbage collector has cost between batches, `millstream.state.*`
-        how much state is in memory, and how many of its partitions are in files.
+        how much state is in memory, and how many of its partitions are in files. What the
+        names mean is on the page about monitoring.
 
         Raises:
             IllegalStateError: The context hasn't started.
@@ -393,13 +398,43 @@ class StreamingContext:
         if self._scheduler is None:
             msg = "there are no metrics before start()"
             raise IllegalStateError(msg)
+        from millstream.engine.observe.measures import of_picture  # noqa: PLC0415
+
         gauges = self._scheduler.metrics()
+        seen = self._sc._observers.application
+        picture = seen.picture() if seen.stream is self else None
+        if picture is not None:
+            gauges.update(of_picture(picture))
+        for each in self._graph.inputs:
+            if isinstance(each, DirectInput):
+                gauges.update(each.gauges())
         if self._state_memory is not None:
             state = self._state_memory.statistics()
             gauges["millstream.state.memoryBytes"] = state.memory_bytes
             gauges["millstream.state.partitions"] = state.partitions
             gauges["millstream.state.spilledPartitions"] = state.spilled_partitions
         return gauges
+
+    def live(self, seconds: float | None = None, *, wait: bool = False) -> None:
+        """Show the running stream below a notebook's cell, and keep that up to date.
+
+        A chart each of input rate, processing time and total delay, the batches that wait,
+        inputs and outputs; updated twice a second until the stream stops or `seconds` are
+        over. The cell ends at once, so that `stop()` can run in another one; with `wait`
+        it ends when the view does, or is interrupted, which doesn't stop the stream.
+
+        Raises:
+            IllegalStateError: This is no notebook, or the context hasn't started.
+            PySparkValueError: `seconds` isn't positive.
+        """
+        from millstream.notebook import follow  # noqa: PLC0415  Only notebooks ask.
+
+        follow(self, seconds, wait=wait)
+
+    def _repr_html_(self) -> str:
+        from millstream.notebook import context_html  # noqa: PLC0415  Only notebooks ask.
+
+        return context_html(self)
 
     def state(self, name: str) -> StateReader:
         """Return a reader of a stream's state, by the stream's name; while it runs, too.
@@ -673,7 +708,7 @@ class StreamingContext:
             IllegalStateError: It was stopped, or another context is active.
             IllegalArgumentError: There is no output, or a stream can't work as set up.
         """
-        planning.refuse_start()
+        planning.refuse_start(self)
         with StreamingContext._activation, self._lock:
             if self._state is StreamingContextState.ACTIVE:
                 _log.warning("StreamingContext has already been started")
@@ -689,6 +724,14 @@ class StreamingContext:
                 raise
             self._state = StreamingContextState.ACTIVE
             StreamingContext._activeContext = self
+        _log.info(
+            "stream started app=%s batch_ms=%d inputs=%d outputs=%d checkpoint=%s",
+            self._sc.applicationId,
+            self._graph.batch_ms,
+            len(self._graph.inputs),
+            len(self._graph.outputs),
+            self._checkpoint_dir,
+        )
         self._bus.post(StreamingStarted(SystemClock().now_ms()))
         signals.install(self._driver.settings)
         atexit.register(self._stop_at_exit)
@@ -742,6 +785,7 @@ class StreamingContext:
             self._rate_control(tracker),
         )
         self._scheduler = scheduler
+        self._sc._observers.attach(self)
         scheduler.start(self._open_states, self._restart_from)
         if self._scaler is not None:
             self._bus.add(self._scaler, self._scaler.on_event)
@@ -916,9 +960,16 @@ class StreamingContext:
             scheduler.stop(is_graceful=is_graceful)
             if not is_graceful:
                 self._driver.cancel_batches()
+            _log.info(
+                "stream stopped app=%s graceful=%s last_batch=%d",
+                self._sc.applicationId,
+                is_graceful,
+                scheduler.last_processed_ms,
+            )
         self._graph.closed_because = "stopping"
         self._state = StreamingContextState.STOPPED
         self._bus.stop()
+        self._sc._observers.detach(self)
         with StreamingContext._activation:
             if StreamingContext._activeContext is self:
                 StreamingContext._activeContext = None
@@ -928,6 +979,7 @@ class StreamingContext:
         if scheduler is not None:
             with scheduler.changed:
                 scheduler.changed.notify_all()
+        self._ended.set()
 
     def _stop_if_asked(self) -> None:
         """Stop gracefully before the SparkContext does, if a signal asked for that."""

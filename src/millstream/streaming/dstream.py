@@ -47,6 +47,7 @@ from millstream.streaming.util import (
 
 if TYPE_CHECKING:
     from millstream.rdd import RDD
+    from millstream.sql.streams import DataFrameStream
     from millstream.streaming.bad_records import DeadLetters
     from millstream.streaming.context import StreamingContext
 
@@ -79,6 +80,11 @@ class DStream(Generic[T_co]):
         from millstream.streaming.explaining import explain_stream  # noqa: PLC0415
 
         print(explain_stream(self._operator, self._sc))  # noqa: T201
+
+    def _repr_html_(self) -> str:
+        from millstream.notebook import stream_html  # noqa: PLC0415  Only notebooks ask.
+
+        return stream_html(self._operator)
 
     def __reduce_ex__(self, _protocol: Any) -> NoReturn:
         msg = (
@@ -315,6 +321,39 @@ class DStream(Generic[T_co]):
             ),
         )
         return DStream(op, self._ssc)
+
+    # SQL.
+
+    def sql(self, query: str, schema: Any = None) -> "DStream[Any]":
+        """Return a stream of the rows that a query gives for each batch.
+
+        The batch's records are the view `stream`; other views are bound when the batch
+        runs, and are those that it sees. `schema` is as in `createDataFrame`: names will
+        do for tuples; without one the first records of each partition tell. An empty
+        batch has the columns of the one before it; before the first record, of which
+        nobody knows the columns, batches give nothing.
+
+        It runs in the batch's job, and gives one partition: `repartition` what is large.
+
+        Raises:
+            MissingDependencyError: The extra `sql` isn't installed.
+            PySparkTypeError: The query is no text, or the schema none.
+            PySparkValueError: It is a command, not a query.
+        """
+        from millstream.sql.streams import sql_of  # noqa: PLC0415  An extra.
+
+        return sql_of(self, query, schema)
+
+    def toDF(self, schema: Any = None) -> "DataFrameStream":
+        """Return the stream as one of DataFrames; `schema` is as in `createDataFrame`.
+
+        Raises:
+            MissingDependencyError: The extra `sql` isn't installed.
+            PySparkTypeError: It is no schema.
+        """
+        from millstream.sql.streams import DataFrameStream  # noqa: PLC0415  An extra.
+
+        return DataFrameStream(self, schema)
 
     # Output.
 

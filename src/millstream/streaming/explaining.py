@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from millstream.engine.base.call_site import on_behalf_of
 from millstream.engine.jobs.explaining import explain
 from millstream.engine.plan.nodes import Source
 from millstream.engine.plan.partitions import FrozenText
@@ -38,7 +39,8 @@ def _imagined(operator: Operator, sc: "SparkContext") -> Any:
 
     What a program gives to `transform` isn't called: it may do something.
     """
-    made = _imagined_here(operator, sc)
+    with on_behalf_of(operator.call_site):
+        made = _imagined_here(operator, sc)
     if made is not None:
         made._node.call_site = operator.call_site
     return made

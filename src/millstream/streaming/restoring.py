@@ -92,6 +92,10 @@ def get_or_create(
     request = planning.request()
     if request is not None:
         _answer(request, directory, setup, allow_drop)
+    if planning.is_looking():
+        looked_at = _made(setup)
+        looked_at.checkpoint(directory)
+        return looked_at
     if upgrade == "plan":
         answer = _plan(directory, setup, allow_drop)
         print(answer.text)  # noqa: T201  What was asked for.

@@ -119,7 +119,7 @@ class StreamHarness:
         allow_drop: Collection[str] = (),
     ) -> None:
         conf = SparkConf(loadDefaults=False).setMaster(self._master)
-        conf.setAppName("StreamHarness")
+        conf.setAppName("StreamHarness").set("spark.ui.enabled", "false")
         given = self._conf
         if given is not None:
             conf.setAll(

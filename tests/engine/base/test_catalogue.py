@@ -96,14 +96,14 @@ def test_every_streaming_key_has_an_entry_of_its_own(
         "spark.speculation.efficiency.enabled",
         "spark.kryoserializer.buffer",
         "spark.hadoop.fs.s3a.access.key",
-        "spark.sql.session.timeZone",
+        "spark.sql.shuffle.partitions",
         "spark.jars.packages",
         "spark.python.worker.reuse",
         "spark.python.task.killTimeout",
         "spark.yarn.queue",
         "spark.akka.frameSize",
         "spark.cleaner.referenceTracking",
-        "spark.ui.port",
+        "spark.connect.grpc.binding.port",
     ],
 )
 def test_keys_of_spark_without_effect_say_why(key: str) -> None:
@@ -128,6 +128,7 @@ def test_a_key_that_works_is_read_by_somebody() -> None:
         key
         for key, setting in CATALOGUE.items()
         if setting.does_nothing is None
+        and not key.endswith("*")  # What a library reads.
         and not any(f'"{key}"' in text for text in texts)
     ]
 

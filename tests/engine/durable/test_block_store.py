@@ -30,6 +30,24 @@ def test_rows_come_back_and_cannot_be_changed(tmp_path: Path) -> None:
     assert not store.contains("b")
 
 
+def test_to_peek_is_not_to_use(tmp_path: Path) -> None:
+    """A block that was only peeked at goes first; one on disk isn't read."""
+    store = BlockStore(3000, tmp_path)
+    rows = ["x" * 10 for _ in range(10)]
+    for block_id in ("a", "b"):
+        store.put(block_id, rows, StorageLevel.MEMORY_ONLY)
+    store.put("filed", rows, StorageLevel.DISK_ONLY)
+    peeked = store.peek("a")
+    while store.contains("a") and store.contains("b"):
+        store.put(f"more-{len(store.ids())}", rows, StorageLevel.MEMORY_ONLY)
+
+    assert peeked is not None
+    assert peeked.count == 10
+    assert store.contains("b")
+    assert store.peek("a") is None
+    assert store.peek("filed") is None
+
+
 @given(
     st.lists(
         st.tuples(st.integers(0, 5), st.integers(1, 30), st.booleans()), max_size=30

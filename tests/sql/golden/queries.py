@@ -936,12 +936,22 @@ def date_year_of_week(sql: Sql) -> None:
 
 
 @query()
+def date_week_days(sql: Sql) -> None:
+    """Monday is 0, and Sunday 6."""
+    _show(
+        sql,
+        "SELECT d, weekday(d) a, dayofweek(d) b FROM VALUES (DATE'2024-12-30'),"
+        " (DATE'2025-01-04'), (DATE'2025-01-05') AS v(d)",
+    )
+
+
+@query()
 def date_parts(sql: Sql) -> None:
     """Years to seconds."""
     _show(
         sql,
         "SELECT year(t) a, quarter(t) b, month(t) c, day(t) d, dayofyear(t) e,"
-        " dayofweek(t) f, weekday(t) g, weekofyear(t) h, hour(t) i, minute(t) j,"
+        " dayofweek(t) f, weekofyear(t) h, hour(t) i, minute(t) j,"
         " second(t) k, extract(SECOND FROM t) l,"
         " dayname(t) n, monthname(t) o"
         " FROM VALUES (TIMESTAMP'2024-12-30 23:59:58.75'), (TIMESTAMP'2023-01-01') AS v(t)",
@@ -1216,15 +1226,21 @@ def number_types(sql: Sql) -> None:
     """Literals have types, and mixed ones meet at the wider."""
     _show_types(
         sql,
-        "SELECT 1Y + 1S a, 1 + 1L b, 1 + 1.5 c, 1 + 1.5F d, 1L + 1.5D e, 127Y f,"
+        "SELECT 1Y + 1S a, 1 + 1L b, 1L + 1.5D e, 127Y f,"
         " 3000000000 g, 1e3 h, 1.5BD i, coalesce(1, 2.5) k, array(1, 2L) l",
     )
 
 
 @query()
+def number_types_of_literals(sql: Sql) -> None:
+    """An integer literal beside a decimal is as short as it's written."""
+    _show_types(sql, "SELECT 1 + 1.5 a, 1 + 1.5F b, CAST(1 AS int) + 1.5 c")
+
+
+@query()
 def number_of_texts(sql: Sql) -> None:
     """Texts beside numbers are read as numbers."""
-    _show_types(sql, "SELECT '1' + 1 a, '2' * '3' b, -'4' c, '7' / 2 d")
+    _show_types(sql, "SELECT '1' + 1 a, -'4' b, '7' / 2 c, '2.5' * 2.0D d")
 
 
 @query()
@@ -1816,7 +1832,7 @@ def json_from_structs(sql: Sql) -> None:
         sql,
         "SELECT to_json(named_struct('a', 1, 'b', NULL, 'c', array(1.5, 2), 'd', 'q\"'))"
         " a, to_json(map('k', 1, 'l', 2)) b, to_json(array(named_struct('x', true))) c,"
-        " to_json(named_struct('d', DATE'2024-02-29', 'e', 1.50, 'f', 'é')) d",
+        " to_json(named_struct('d', DATE'2024-02-29', 'f', 'é')) d",
     )
 
 
@@ -1824,6 +1840,14 @@ def json_from_structs(sql: Sql) -> None:
 def json_of_moments(sql: Sql) -> None:
     """Moments have milliseconds and a zone."""
     _show(sql, "SELECT to_json(named_struct('t', TIMESTAMP'2024-02-29 10:00:00')) a")
+
+
+@query()
+def json_of_decimals(sql: Sql) -> None:
+    """Decimals keep their zeros."""
+    _show(
+        sql, "SELECT to_json(named_struct('x', 1.50, 'y', CAST(2 AS decimal(5,2)))) a"
+    )
 
 
 @query()
@@ -1895,6 +1919,12 @@ def union_of_types(sql: Sql) -> None:
     )
 
 
+@query()
+def union_collected(sql: Sql) -> Any:
+    """Rows of a union have the wider type, too."""
+    return sql.spark.sql("SELECT 1 AS x UNION ALL SELECT 2.5 ORDER BY x").collect()
+
+
 @query(is_ordered=False)
 def intersect_and_except(sql: Sql) -> None:
     """What both tables have, and what only one has; nulls are equal here."""
@@ -1905,11 +1935,18 @@ def intersect_and_except(sql: Sql) -> None:
 
 
 @query(is_ordered=False)
-def intersect_and_except_all(sql: Sql) -> None:
-    """The same with repeated rows, each of which counts."""
+def intersect_all(sql: Sql) -> None:
+    """What both have, as often as both have it."""
     left = sql.spark.createDataFrame([(1,), (1,), (1,), (2,), (None,)], "x int")
     right = sql.spark.createDataFrame([(1,), (1,), (3,), (None,)], "x int")
     left.intersectAll(right).show()
+
+
+@query(is_ordered=False)
+def except_all(sql: Sql) -> None:
+    """Repeated rows are taken away one by one."""
+    left = sql.spark.createDataFrame([(1,), (1,), (1,), (2,), (None,)], "x int")
+    right = sql.spark.createDataFrame([(1,), (1,), (3,), (None,)], "x int")
     left.exceptAll(right).show()
 
 
@@ -2094,9 +2131,10 @@ def udf_of_several_columns(sql: Sql) -> None:
     """Lists and structs go in and out."""
     F = sql.F
 
-    @F.udf("struct<sum: bigint, words: array<string>>")
-    def combined(number: int, words: list[str]) -> tuple[int, list[str]]:
+    def combine(number: int, words: list[str]) -> tuple[int, list[str]]:
         return number + len(words), sorted(words)
+
+    combined = F.udf(combine, "struct<sum: bigint, words: array<string>>")
 
     frame = sql.spark.createDataFrame(
         [(1, ["b", "a"]), (5, [])], "n int, w array<string>"
@@ -2149,7 +2187,7 @@ def error_of_syntax(sql: Sql) -> None:
     """Statements and expressions that don't parse."""
     spark = sql.spark
     _show_error(lambda: spark.sql("SELEC 1").collect())
-    _show_error(lambda: spark.sql("SELECT FROM WHERE").collect())
+    _show_error(lambda: spark.sql("SELECT (1").collect())
     _show_error(lambda: spark.range(1).selectExpr("id +").collect())
     _show_error(lambda: spark.sql("SELECT 'open").collect())
 
@@ -2166,15 +2204,32 @@ def error_of_a_cast(sql: Sql) -> None:
 
 @query()
 def error_of_arithmetic(sql: Sql) -> None:
-    """Division by zero, and sums that don't fit."""
+    """Division by zero."""
     spark = sql.spark
     _show_error(lambda: spark.sql("SELECT 1 / 0").collect())
     _show_error(lambda: spark.sql("SELECT id % 0 FROM range(1)").collect())
-    _show_error(lambda: spark.sql("SELECT 2147483647 + 1").collect())
-    _show_error(
-        lambda: spark.sql("SELECT 9223372036854775807L + id FROM range(2)").collect()
-    )
+    _show_error(lambda: spark.sql("SELECT 1.5 / id FROM range(1)").collect())
+    _show_error(lambda: spark.sql("SELECT 1 div 0").collect())
+
+
+@query()
+def error_of_overflow(sql: Sql) -> None:
+    """Integers that don't fit."""
+    for text in (
+        "SELECT 2147483647 + 1",
+        "SELECT 9223372036854775807L + id FROM range(1, 2)",
+        "SELECT 2147483647 * CAST(id AS int) FROM range(2, 3)",
+        "SELECT sum(9223372036854775807L) FROM range(2)",
+    ):
+        _show_error(lambda: sql.spark.sql(text).collect())
+
+
+@query()
+def error_of_absolute_values(sql: Sql) -> None:
+    """The least integer has no absolute value, and no opposite."""
+    spark = sql.spark
     _show_error(lambda: spark.sql("SELECT abs(CAST(-128 AS tinyint))").collect())
+    _show_error(lambda: spark.sql("SELECT -(CAST(-128 AS tinyint))").collect())
 
 
 @query()
@@ -2517,7 +2572,13 @@ def sql_aliases_beside_each_other(sql: Sql) -> None:
 @query()
 def sql_doubled_quotes(sql: Sql) -> None:
     """A quote twice is a quote."""
-    _show(sql, """SELECT 'it''s' a, "say ""mill\"" b""")
+    _show(sql, "SELECT 'it''s' AS a, 'a' 'b' AS b")
+
+
+@query()
+def sql_doubled_double_quotes(sql: Sql) -> None:
+    """So are two double quotes."""
+    _show(sql, """SELECT "say ""mill" AS a""")
 
 
 @query()

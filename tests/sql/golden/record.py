@@ -6,9 +6,11 @@ each line that a query prints as one text, so that a change reads well in a diff
 """
 
 import json
+import logging
 import os
 import platform
 import sys
+import tempfile
 import time
 from importlib import import_module
 from pathlib import Path
@@ -53,11 +55,13 @@ def main() -> None:
     time.tzset()
     sys.path.insert(0, str(ROOT))
     os.environ["PYTHONPATH"] = str(ROOT)
+    logging.disable()  # Spark's client logs each error that a query asks for.
     builder = import_module("pyspark.sql").SparkSession.builder
     spark = (
         builder.master("local[2]")
         .config("spark.ui.enabled", "false")
         .config("spark.sql.shuffle.partitions", "2")
+        .config("spark.sql.warehouse.dir", tempfile.gettempdir())
         .getOrCreate()
     )
     spark.sparkContext.setLogLevel("OFF")

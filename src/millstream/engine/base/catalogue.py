@@ -74,16 +74,6 @@ def _works(
     return Setting(key, kind, default, effect, at_least)
 
 
-def _later(
-    key: str,
-    kind: Kind,
-    default: str | None,
-    effect: str,
-    at_least: float | None = None,
-) -> Setting:
-    return Setting(key, kind, default, effect, at_least, _LATER)
-
-
 def _nothing(key: str, why: str, kind: Kind = Kind.TEXT) -> Setting:
     return Setting(key, kind, None, "accepted; no effect", None, why)
 
@@ -280,6 +270,73 @@ _APPLICATION = (
         "doesn't give back all the memory that queries take",
         1,
     ),
+    _works(
+        "spark.millstream.sql.timeout",
+        _S,
+        None,
+        "a query that runs longer is cancelled",
+        1,
+    ),
+    _works(
+        "spark.ui.enabled",
+        _B,
+        "true",
+        "serve a page that shows what the program does, to browsers on this machine; "
+        "MILLSTREAM_UI=off in the environment turns it off where this isn't set",
+    ),
+    _works(
+        "spark.ui.port",
+        _I,
+        "4040",
+        "the page's port, or the first free one after it; 0: any free one",
+        0,
+    ),
+    _works(
+        "spark.port.maxRetries",
+        _I,
+        "16",
+        "how many ports after spark.ui.port are tried",
+        0,
+    ),
+    _works(
+        "spark.millstream.ui.host",
+        _T,
+        "127.0.0.1",
+        "the address the page listens on; on one that others reach, they can read it",
+    ),
+    _works(
+        "spark.eventLog.enabled",
+        _B,
+        "false",
+        "write what happens, as lines of JSON, to files that a page can be made from later",
+    ),
+    _works(
+        "spark.eventLog.dir",
+        _T,
+        "/tmp/spark-events",  # noqa: S108  Spark's.
+        "where event logs are, a directory for each run; on a local or mounted disk",
+    ),
+    _works(
+        "spark.eventLog.rolling.maxFileSize",
+        Kind.SIZE_BYTES,
+        "128m",
+        "a file of the event log that has grown so large is followed by a new one",
+        1024,
+    ),
+    _works(
+        "spark.millstream.eventLog.files.max",
+        _I,
+        "10",
+        "so many files of a run's event log are kept, the newest ones",
+        2,
+    ),
+    _works(
+        "spark.millstream.otel.endpoint",
+        _T,
+        None,
+        "where metrics and traces are sent, by OpenTelemetry's protocol over HTTP, such as "
+        "http://localhost:4318 (extra `otel`); OTEL_* variables are heeded too",
+    ),
     Setting(
         "spark.millstream.gc",
         _T,
@@ -402,11 +459,11 @@ _STREAMING = (
         "batches that may wait for those before them; then receivers wait. 0: any number",
         0,
     ),
-    _later(
+    _works(
         "spark.streaming.ui.retainedBatches",
         _I,
         "1000",
-        "batches remembered for status",
+        "batches that have ended and are remembered, for pages, REST and metrics",
         1,
     ),
 )
@@ -568,8 +625,6 @@ _FAMILIAR = (
     _nothing("spark.driver.memory", _JVM),
     _nothing("spark.driver.port", _NO_NETWORK),
     _nothing("spark.dynamicAllocation.enabled", _LOCAL),
-    _nothing("spark.eventLog.dir", _LATER),
-    _nothing("spark.eventLog.enabled", _LATER),
     _nothing("spark.executor.cores", _LOCAL),
     _nothing("spark.executor.extraJavaOptions", _JVM),
     _nothing("spark.executor.memory", _MEMORY),
@@ -587,11 +642,9 @@ _FAMILIAR = (
     _nothing("spark.scheduler.mode", "jobs share the slots first come, first served"),
     _nothing("spark.serializer", _PICKLED),
     _nothing("spark.shuffle.service.enabled", _LOCAL),
-    _nothing("spark.sql.shuffle.partitions", _LATER),
+    _nothing("spark.sql.shuffle.partitions", "the SQL engine uses all cores it finds"),
     _nothing("spark.storage.memoryFraction", _MEMORY),
     _nothing("spark.task.cpus", "a task takes one slot", _I),
-    _nothing("spark.ui.enabled", _LATER, _B),
-    _nothing("spark.ui.port", _LATER),
 )
 
 _FAMILIES = (
@@ -609,13 +662,13 @@ _FAMILIES = (
     _nothing("spark.cassandra.*", _CONNECTOR),
     _nothing("spark.cleaner.*", "what nothing refers to goes at once"),
     _nothing("spark.closure.*", "functions are pickled by value"),
-    _nothing("spark.connect.*", _LATER),
+    _nothing("spark.connect.*", "the SQL engine is started, and found, by the session"),
     _nothing("spark.decommission.*", _LOCAL),
     _nothing("spark.deploy.*", _LOCAL),
     _nothing("spark.driver.*", _JVM),
     _nothing("spark.dynamicAllocation.*", _LOCAL),
     _nothing("spark.es.*", _CONNECTOR),
-    _nothing("spark.eventLog.*", _LATER),
+    _nothing("spark.eventLog.*", "lines of JSON, in files that are always rolled"),
     _nothing("spark.eventqueue.*", _JVM),
     _nothing("spark.excludeOnFailure.*", _LOCAL),
     _nothing("spark.executor.*", _LOCAL),
@@ -633,7 +686,9 @@ _FAMILIES = (
     _nothing("spark.jars*", _JVM),
     _nothing("spark.job.*", "set by the context itself"),
     _nothing("spark.jvm*", _JVM),
-    _nothing("spark.kafka.*", _LATER),
+    _nothing(
+        "spark.kafka.*", "Kafka's settings are given to the stream, as kafkaParams"
+    ),
     _nothing("spark.kryo*", _PICKLED),
     _nothing("spark.kubernetes.*", _LOCAL),
     _nothing("spark.locality.*", _LOCAL),
@@ -642,19 +697,21 @@ _FAMILIES = (
     _nothing("spark.logLineage", "ask rdd.toDebugString()"),
     _nothing("spark.memory.*", _MEMORY),
     _nothing("spark.mesos.*", _LOCAL),
-    _nothing("spark.metrics.*", _LATER),
+    _nothing(
+        "spark.metrics.*", "the page has /metrics; see spark.millstream.otel.endpoint"
+    ),
     _nothing("spark.modify.*", _LATER),
     _nothing("spark.mongodb.*", _CONNECTOR),
     _nothing("spark.network.*", _NO_NETWORK),
     _nothing("spark.plugins*", _JVM),
-    _nothing("spark.port.*", "no ports are opened"),
+    _nothing("spark.port.*", "the page's port is the only one that is opened"),
     _nothing("spark.pyspark.*", "tasks run in this process's Python"),
     _nothing("spark.python.*", "worker processes take no settings of Spark's"),
     _nothing("spark.rdd.*", "partitions are listed and kept in this process"),
     _nothing("spark.redaction.*", _LATER),
     _nothing("spark.redis.*", _CONNECTOR),
     _nothing("spark.reducer.*", "shuffles stay in this process"),
-    _nothing("spark.remote", _LATER),
+    _nothing("spark.remote", "the SQL engine is a process of this program's own"),
     _nothing("spark.repl.*", _JVM),
     _nothing("spark.resources.*", _LOCAL),
     _nothing("spark.rpc.*", _NO_NETWORK),
@@ -666,14 +723,20 @@ _FAMILIES = (
         "shuffles stay in this process; spark.millstream.memory bounds them",
     ),
     _nothing("spark.speculation.*", "a slow task is judged by its time alone"),
-    _nothing("spark.sql.*", _LATER),
+    _works(
+        "spark.sql.*",
+        _T,
+        None,
+        "handed to the engine that runs queries (extra `sql`), which goes by those that it "
+        "knows",
+    ),
     _nothing("spark.ssl.*", _NO_NETWORK),
     _nothing("spark.stage.*", "a stage is tried four times"),
     _nothing("spark.storage.*", _MEMORY),
     _nothing("spark.submit.*", "programs are started with `millstream run`"),
     _nothing("spark.tachyonStore.*", _GONE),
     _nothing("spark.task.resource.*", _LOCAL),
-    _nothing("spark.ui.*", _LATER),
+    _nothing("spark.ui.*", "the page has no such choice"),
     _nothing("spark.worker.*", _LOCAL),
     _nothing("spark.yarn.*", _LOCAL),
 )

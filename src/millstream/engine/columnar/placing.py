@@ -95,7 +95,7 @@ def _places(
 
 def _is_small(ints: pl.Series) -> bool:
     low, high = ints.min(), ints.max()
-    return low is None or (low > -_HASH_MODULUS and high < _HASH_MODULUS)  # type: ignore[operator]
+    return low is None or bool(low > -_HASH_MODULUS and high < _HASH_MODULUS)  # type: ignore[operator]
 
 
 def _of_ints(ints: pl.Series, count: int) -> pl.Series:

@@ -11,6 +11,7 @@ from typing import Any
 from millstream.engine.base import frames
 from millstream.engine.base.errors import DurabilityError
 from millstream.engine.base.levels import StorageLevel
+from millstream.engine.base.seldom import Seldom
 from millstream.engine.columnar.blocks import Frozen
 from millstream.engine.durable import frozen_bytes
 from millstream.engine.durable.frozen_bytes import Held, Kept, Packed, Shared
@@ -29,6 +30,15 @@ class StoreStatistics:
     disk_bytes: int
     evicted_blocks: int
     spilled_blocks: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBlocks:
+    """How many of some blocks are here, and their bytes (memory bytes are estimates)."""
+
+    count: int
+    memory_bytes: int
+    disk_bytes: int
 
 
 @dataclass(slots=True)
@@ -69,6 +79,7 @@ class BlockStore:
         self._disk: dict[str, _OnDisk] = {}
         self._used_bytes = 0
         self._evicted = self._spilled = self._files = 0
+        self._seldom = Seldom(_log)
 
     def put(
         self,
@@ -138,6 +149,12 @@ class BlockStore:
             return None
         return self._read(block_id, filed)
 
+    def peek(self, block_id: str) -> Kept | None:
+        """Return a block of memory as it is kept, or None; that isn't a use of it."""
+        with self._lock:
+            kept = self._memory.get(block_id)
+        return None if kept is None else kept.data
+
     def contains(self, block_id: str) -> bool:
         """Say whether the block is here."""
         with self._lock:
@@ -147,6 +164,17 @@ class BlockStore:
         """Return the ids of all blocks."""
         with self._lock:
             return [*self._memory, *self._disk]
+
+    def held_of(self, block_ids: Iterable[str]) -> HeldBlocks:
+        """Return how many of these blocks are here, and how large they are."""
+        count = memory_bytes = disk_bytes = 0
+        with self._lock:
+            for block_id in block_ids:
+                kept, filed = self._memory.get(block_id), self._disk.get(block_id)
+                count += kept is not None or filed is not None
+                memory_bytes += 0 if kept is None else kept.size_bytes
+                disk_bytes += 0 if filed is None else filed.size_bytes
+        return HeldBlocks(count, memory_bytes, disk_bytes)
 
     def remove(self, block_id: str) -> None:
         """Forget a block, if it is here."""
@@ -252,7 +280,7 @@ class BlockStore:
                 continue
             self._evicted += 1
             if block_id.startswith("input-"):
-                _log.warning(
+                self._seldom.warning(
                     "a received block was evicted: its records are lost block=%s "
                     "records=%d; use a storage level with disk or more memory "
                     "(spark.millstream.memory)",

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
+from millstream.engine.base.progress import counted
 from millstream.engine.base.storage import Storage, open_storage
 from millstream.engine.durable import state_frames
 from millstream.engine.durable.state_frames import StateColumns
@@ -206,7 +207,7 @@ class StateFiles:
         """
         with self._lock:
             names = {name for version in versions for name in self._chain(version)}
-        for name in sorted(names):
+        for name in counted(f"checking the files of {self.uri}", sorted(names)):
             path = f"{self._directory}/{name}"
             with self._storage.open_input(path) as source:
                 state_frames.unseal(source.read(), path)
@@ -241,7 +242,8 @@ class StateFiles:
             DurabilityError: A file is damaged; names it.
             FileNotFoundError: A file is missing.
         """
-        read = map(self._read, reading.names)
+        names = counted(f"reading {self.uri}", reading.names)
+        read = map(self._read, names)
         yield from _merged_partitions(read, only, drops_gone=True)
 
     def changes_since(self, version: int, reading: "Reading") -> list[Any] | None:
@@ -349,7 +351,8 @@ class StateFiles:
     def _merge(self, names: Sequence[str], *, drops_gone: bool) -> Any:
         # Partition by partition, and natively where that is right: a batch that runs
         # meanwhile is hardly held up, for Polars works without the interpreter's lock.
-        merged = _merged_partitions(map(self._read, names), None, drops_gone=drops_gone)
+        read = map(self._read, counted(f"compacting {self.uri}", names))
+        merged = _merged_partitions(read, None, drops_gone=drops_gone)
         return state_frames.concat([frame for _, frame in merged])
 
     def rewrite(self, change: Callable[[Any], Any]) -> None:

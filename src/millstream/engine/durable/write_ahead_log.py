@@ -25,12 +25,14 @@ from itertools import count, groupby
 from typing import Protocol
 
 from millstream.engine.base import frames
+from millstream.engine.base.clock import monotonic_s
 from millstream.engine.base.errors import (
     DurabilityError,
     IllegalStateError,
     SparkError,
     UnsupportedOperationError,
 )
+from millstream.engine.base.seldom import Seldom
 from millstream.engine.base.storage import AppendStream, Storage, open_storage
 from millstream.engine.durable.log_segments import (
     HEADER_BYTES,
@@ -57,6 +59,35 @@ class LogHandle:
     path: str
     offset: int
     length: int
+
+
+class LogStatistics:
+    """What writing to logs has cost; several may share it. Thread-safe."""
+
+    def __init__(self) -> None:
+        """Begin with nothing written."""
+        self._lock = threading.Lock()
+        self.writes = 0
+        """Records, or groups of them, that are safe."""
+        self.failed = 0
+        """Tries that the disk refused."""
+        self.written_bytes = 0
+        self.last_ms = 0.0
+        """How long the newest write took."""
+        self.total_ms = 0.0
+
+    def on_written(self, size_bytes: int, ms: float) -> None:
+        """Count a write."""
+        with self._lock:
+            self.writes += 1
+            self.written_bytes += size_bytes
+            self.last_ms = ms
+            self.total_ms += ms
+
+    def on_failed(self) -> None:
+        """Count a try that failed."""
+        with self._lock:
+            self.failed += 1
 
 
 class WriteAheadLog(Protocol):
@@ -118,12 +149,14 @@ class FileLog:
         closes_after_write: bool = False,
         sync: bool = True,
         storage: Storage | None = None,
+        statistics: LogStatistics | None = None,
     ) -> None:
         """Use directory `uri`, which is made with the first write.
 
         A segment takes records for `rolling_ms` of their own time; a write is tried
         `failures_max` times. With `closes_after_write` every record is a file of its own,
-        put at once: what object stores can do. `storage` stands in for the one of `uri`.
+        put at once: what object stores can do. `storage` stands in for the one of `uri`;
+        `statistics` counts what is written.
         """
         if storage is None:
             storage, uri = open_storage(uri)
@@ -133,6 +166,8 @@ class FileLog:
         self._failures_max = failures_max
         self._closes_after_write = closes_after_write
         self._sync = sync
+        self._statistics = statistics or LogStatistics()
+        self._seldom = Seldom(_log)
         self._lock = threading.Lock()
         names = find_segments(storage, self._directory)
         self._segments = [self._segment(name, None) for name in names]
@@ -155,9 +190,11 @@ class FileLog:
                 msg = f"the log '{self._directory}' is closed"
                 raise IllegalStateError(msg)
             for failures in count(1):
+                begin = monotonic_s()
                 try:
-                    return self._write_once(header, record, time_ms)
+                    handle = self._write_once(header, record, time_ms)
                 except (DurabilityError, OSError) as error:
+                    self._statistics.on_failed()
                     if failures >= self._failures_max:
                         raise
                     _log.warning(
@@ -165,6 +202,11 @@ class FileLog:
                         self._directory,
                         error,
                     )
+                else:
+                    self._statistics.on_written(
+                        len(header) + len(record), (monotonic_s() - begin) * 1000
+                    )
+                    return handle
             msg = "a write ends with its handle or its last error"
             raise AssertionError(msg)
 
@@ -333,7 +375,7 @@ class FileLog:
             try:
                 self._storage.delete(segment.path)
             except (DurabilityError, OSError) as error:
-                _log.warning(
+                self._seldom.warning(
                     "an old log can't be deleted file=%s error=%s", segment.path, error
                 )
                 # Nor are newer ones, until it is: they may say what became of its records.

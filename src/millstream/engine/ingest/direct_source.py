@@ -88,6 +88,14 @@ class DirectSource(ABC, Generic[RangeT, T_co]):
         del of
         return 0
 
+    @property
+    def behind(self) -> int | None:
+        """How many records wait beyond the newest batch's, about; None: it isn't known.
+
+        For pages and metrics, and asked for at any moment: say what `plan` has seen.
+        """
+        return None
+
     def describe(self, of: RangeT) -> str:
         """Return a range in words, for pages and errors."""
         return str(of)

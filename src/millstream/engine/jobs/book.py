@@ -1,11 +1,25 @@
 """JobBook: what jobs and stages there are and were; read by status trackers and pages."""
 
 import itertools
+import logging
 import threading
 from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from millstream.engine.columnar.reports import StageReport
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class StageOperator:
+    """An RDD that a stage computes, or reads where another stage has left it."""
+
+    id: int
+    name: str
+    site: str
+    parent_ids: tuple[int, ...]
 
 
 @dataclass(slots=True)
@@ -24,6 +38,11 @@ class StageRecord:
     ended_ms: int | None = None
     report: StageReport = field(default_factory=StageReport)
     """Which way each step went: by columns or by rows, and why."""
+    task_s: float = 0.0
+    """What its tasks have taken that succeeded, together."""
+    longest_task_s: float = 0.0
+    operators: tuple[StageOperator, ...] = ()
+    """What it is made of; a shuffle is in the stage that writes it, and where it is read."""
 
 
 @dataclass(slots=True)
@@ -44,6 +63,22 @@ class JobRecord:
     error: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class JobCounts:
+    """Sums over all jobs there ever were, and what runs now."""
+
+    running: int
+    succeeded: int
+    failed: int
+    running_tasks: int
+    completed_tasks: int
+    """Of jobs that have ended; so are those that failed."""
+    failed_tasks: int
+
+
+JobWatcher = Callable[[JobRecord, Sequence[StageRecord]], None]
+
+
 class JobBook:
     """Jobs and stages by id; the newest `retained_max` of each. Thread-safe."""
 
@@ -56,6 +91,13 @@ class JobBook:
         self._jobs: OrderedDict[int, JobRecord] = OrderedDict()
         self._stages: OrderedDict[int, StageRecord] = OrderedDict()
         self._active_jobs: dict[int, JobRecord] = {}
+        self.version = 0
+        """Grows when a job or a stage begins, and when a job ends."""
+        self.watchers: list[JobWatcher] = []
+        """Called on the job's thread when a job has begun, and when it has ended, with its
+        stages so far; they take a few microseconds, and must not raise."""
+        self._ended = {"SUCCEEDED": 0, "FAILED": 0}
+        self._ended_tasks = [0, 0]
 
     def open_job(
         self,
@@ -76,20 +118,55 @@ class JobBook:
                 properties.get("spark.streaming.internal.outputOpId"),
                 submitted_ms=now_ms,
             )
+            self.version += 1
             self._jobs[job.id] = self._active_jobs[job.id] = job
             while len(self._jobs) > self._retained_max:
                 oldest = next(iter(self._jobs))
                 if oldest in self._active_jobs:
                     break
                 del self._jobs[oldest]
+        self._tell(job, ())
         return job
 
     def close_job(self, job: JobRecord, now_ms: int, error: str | None = None) -> None:
         """Note that a job ended."""
         with self._lock:
+            self.version += 1
             job.status = "FAILED" if error else "SUCCEEDED"
             job.error, job.ended_ms = error, now_ms
             self._active_jobs.pop(job.id, None)
+            stages = self._stages_of(job)
+            self._ended[job.status] += 1
+            self._ended_tasks[0] += sum(each.completed_count for each in stages)
+            self._ended_tasks[1] += sum(each.failed_count for each in stages)
+        self._tell(job, stages)
+
+    def _stages_of(self, job: JobRecord) -> list[StageRecord]:
+        known = (self._stages.get(each) for each in job.stage_ids)
+        return [each for each in known if each is not None]
+
+    def _tell(self, job: JobRecord, stages: Sequence[StageRecord]) -> None:
+        for watch in tuple(self.watchers):
+            try:
+                watch(job, stages)
+            except Exception:  # The job goes on: who looks at it mustn't harm it.
+                _log.exception("a watcher of jobs raised job=%d", job.id)
+
+    def counts(self) -> JobCounts:
+        """Return how many jobs and tasks there are and were."""
+        with self._lock:
+            active = [
+                stage
+                for job in self._active_jobs.values()
+                for stage in self._stages_of(job)
+            ]
+            return JobCounts(
+                len(self._active_jobs),
+                self._ended["SUCCEEDED"],
+                self._ended["FAILED"],
+                sum(each.active_count for each in active),
+                *self._ended_tasks,
+            )
 
     def open_stage(
         self, job: JobRecord, name: str, task_count: int, now_ms: int
@@ -99,6 +176,7 @@ class JobBook:
             stage = StageRecord(
                 next(self._stage_ids), job.id, name, task_count, submitted_ms=now_ms
             )
+            self.version += 1
             job.stage_ids.append(stage.id)
             self._stages[stage.id] = stage
             while len(self._stages) > self._retained_max:
@@ -126,6 +204,16 @@ class JobBook:
                 ),
                 reverse=True,
             )
+
+    def jobs(self) -> list[JobRecord]:
+        """Return the known jobs, newest first."""
+        with self._lock:
+            return sorted(self._jobs.values(), key=lambda each: -each.id)
+
+    def stages(self) -> list[StageRecord]:
+        """Return the known stages, newest first."""
+        with self._lock:
+            return sorted(self._stages.values(), key=lambda each: -each.id)
 
     def job(self, job_id: int) -> JobRecord | None:
         """Return a job, or None when it is unknown or forgotten."""

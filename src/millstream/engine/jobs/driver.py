@@ -1,12 +1,14 @@
 """Driver: what one SparkContext owns, and the door through which all jobs go."""
 
 import itertools
+import logging
 import os  # noqa: TID251  CPU count only.
 import tempfile
 import threading
 import weakref
 from collections import deque
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +23,9 @@ from millstream.engine.base.errors import (
 )
 from millstream.engine.base.levels import StorageLevel
 from millstream.engine.base.properties import LocalProperties
+from millstream.engine.base.seldom import Seldom
 from millstream.engine.columnar.execution import Columnar, Mode
-from millstream.engine.durable.block_store import BlockStore
+from millstream.engine.durable.block_store import BlockStore, HeldBlocks
 from millstream.engine.jobs.actions import Action, Collect
 from millstream.engine.jobs.book import JobBook
 from millstream.engine.jobs.checkpoints import RddCheckpoints
@@ -276,6 +279,16 @@ class Driver:
         self._is_scaled = True
         workers.scale(count)
 
+    @cached_property
+    def seldom(self) -> Seldom:
+        """For warnings of its jobs' runs that could come with every batch."""
+        return Seldom(logging.getLogger(f"{__package__}.runner"))
+
+    @cached_property
+    def _persisted(self) -> "weakref.WeakSet[RddNode]":
+        """What is to be kept; guarded by the lock."""
+        return weakref.WeakSet()
+
     @property
     def parallelism(self) -> int:
         """How many tasks run at a time; it follows what was scaled when that is there."""
@@ -301,7 +314,22 @@ class Driver:
     def persist(self, node: RddNode, level: StorageLevel) -> None:
         """Keep the partitions of `node` as jobs compute them."""
         node.level = level
+        with self._lock:
+            self._persisted.add(node)
         self.watch(node)
+
+    def persisted(self) -> list[RddNode]:
+        """Return the RDDs that are to be kept and that somebody refers to, oldest first."""
+        with self._lock:
+            known = list(self._persisted)
+        return sorted(
+            (each for each in known if each.level is not None), key=lambda each: each.id
+        )
+
+    def held_of(self, node: RddNode) -> HeldBlocks:
+        """Return what is kept of `node` now."""
+        parts = range(node.partition_count)
+        return self.blocks.held_of(cached_id(node, part) for part in parts)
 
     def unpersist(self, node: RddNode) -> None:
         """Drop the kept partitions of `node` and keep none from now on."""

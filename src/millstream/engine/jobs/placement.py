@@ -154,8 +154,10 @@ def can_travel(stage: Stage, action: Action, *, is_cluster: bool) -> bool:
 
 
 def _is_bound(node: RddNode) -> bool:
-    # The map that such a kernel looks things up in is here.
-    return isinstance(node.op, Zipped) and hasattr(node.op.function, "of_pieces")
+    # The map that such a kernel looks things up in is here, unless it says otherwise.
+    if not isinstance(node.op, Zipped) or not hasattr(node.op.function, "of_pieces"):
+        return False
+    return bool(getattr(node.op.function, "is_bound", True))
 
 
 def records_read(stage: Stage, count_of: Callable[[RddNode], int]) -> int:

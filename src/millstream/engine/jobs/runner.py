@@ -41,7 +41,7 @@ from millstream.engine.jobs.attempts import (
     StartTask,
 )
 from millstream.engine.jobs.barrier import BarrierRoom
-from millstream.engine.jobs.book import JobRecord, StageRecord
+from millstream.engine.jobs.book import JobRecord, StageOperator, StageRecord
 from millstream.engine.jobs.placement import Place
 from millstream.engine.jobs.speculation import Speculation
 from millstream.engine.jobs.stages import Stage, plan_stages
@@ -87,6 +87,7 @@ class _Succeeded:
     profile: "pstats.Stats | None"
     told: tuple[tuple[str, Any], ...] = ()
     """What it has told the driver from elsewhere."""
+    took_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,18 @@ def _new_queue() -> "queue.SimpleQueue[_Outcome]":
 
 def _new_lock() -> threading.Lock:
     return threading.Lock()
+
+
+def _operators(stage: Stage) -> tuple[StageOperator, ...]:
+    return tuple(
+        StageOperator(
+            each.id,
+            each.title(),
+            each.call_site,
+            tuple(parent.id for parent in each.parents()),
+        )
+        for each in stage.members
+    )
 
 
 @dataclass(slots=True)
@@ -229,6 +242,7 @@ class JobRun:
         record = self.driver.book.open_stage(
             self.record, title, len(partitions), now_ms
         )
+        record.operators = _operators(stage)
         runner = _StageRun(self, stage, record, partitions, title)
         try:
             return runner.run()
@@ -511,7 +525,7 @@ class _StageRun:
     ) -> tuple[Instruction, ...]:
         """Run a task again whose worker was lost; not for ever."""
         times = self._losses[lost.index] = self._losses.get(lost.index, 0) + 1
-        _log.warning(
+        self.job.driver.seldom.warning(
             "task lost job=%d stage=%d partition=%d attempt=%d reason=%s",
             self.job.record.id,
             self.record.id,
@@ -543,6 +557,8 @@ class _StageRun:
         job, driver = self.job, self.job.driver
         partition = self.partitions[done.index]
         self.record.completed_count += 1
+        self.record.task_s += done.took_s
+        self.record.longest_task_s = max(self.record.longest_task_s, done.took_s)
         accumulating.merge(done.updates)
         driver_link.heard(done.told)
         self.record.report.add(done.report)
@@ -557,7 +573,7 @@ class _StageRun:
 
     def _note_failure(self, failed: _Failed) -> None:
         self._last_failure[failed.index] = failed.failure
-        _log.warning(
+        self.job.driver.seldom.warning(
             "task failed job=%d stage=%d partition=%d attempt=%d error=%s",
             self.job.record.id,
             self.record.id,
@@ -695,7 +711,14 @@ class _StageRun:
         moved_bytes = len(order.given) + len(done.value)
         driver.note_cost(self._key, made.took_s, made.report, moved_bytes=moved_bytes)
         return _Succeeded(
-            index, attempt, value, made.updates, made.report, None, made.told
+            index,
+            attempt,
+            value,
+            made.updates,
+            made.report,
+            None,
+            made.told,
+            made.took_s,
         )
 
     def _run_task(self, index: int, attempt: int) -> _Outcome:
@@ -724,10 +747,13 @@ class _StageRun:
                 updates = accumulating.take_task_updates()
                 if self._room is not None:
                     self._room.leave(index)
-        driver.note_cost(self._key, monotonic_s() - start_s, task.report)
+        took_s = monotonic_s() - start_s
+        driver.note_cost(self._key, took_s, task.report)
         stats = None if profiler is None else _stats_of(profiler)
         told = found_records.told(task.finds)
-        return _Succeeded(index, attempt, value, updates, task.report, stats, told)
+        return _Succeeded(
+            index, attempt, value, updates, task.report, stats, told, took_s
+        )
 
     def _evaluate(self, task: Task, partition: int) -> Any:
         if not self.stage.is_result:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from millstream.engine.base.globs import glob
+from millstream.engine.base.seldom import Seldom
 from millstream.engine.base.storage import (
     FileInfo,
     LocalStorage,
@@ -103,13 +104,17 @@ class FileMonitor:
         self._selection = selection
         self._accepts = accepts
         self._old = _OldNames()
+        self._seldom = Seldom(_log)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_old": _OldNames()}
+        state = {**self.__dict__, "_old": _OldNames()}
+        del state["_seldom"]
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Older checkpoints don't have what is only there to save time.
-        self.__dict__.update({"_old": _OldNames(), **state})
+        made = {"_old": _OldNames(), "_seldom": Seldom(_log)}
+        self.__dict__.update({**made, **state})
 
     @property
     def remember_ms(self) -> int:
@@ -175,7 +180,7 @@ class FileMonitor:
             ]
         except OSError as error:
             # All or nothing: half a listing would be a batch nobody can explain.
-            _log.warning(
+            self._seldom.warning(
                 "can't list a directory; the batch gets no files, a later one gets what "
                 "is new directory=%s error=%s",
                 self.directory,

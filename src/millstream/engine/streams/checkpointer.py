@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 
 from millstream.engine.base.clock import monotonic_s
 from millstream.engine.base.errors import DurabilityError, MillstreamError
+from millstream.engine.base.seldom import Seldom
 from millstream.engine.base.storage import open_storage
 from millstream.engine.base.threads import SerialLoop
 from millstream.engine.durable.checkpoint_files import CheckpointFiles
@@ -113,6 +114,7 @@ class Checkpointer:
         self._oldest_kept_ms: int | None = None
         self._left_behind = list(program.left_behind)
         self.statistics = CheckpointStatistics()
+        self._seldom = Seldom(_log)
 
     @property
     def is_needed(self) -> bool:
@@ -345,8 +347,8 @@ class Checkpointer:
                 self._write_once(work)
             except (MillstreamError, OSError) as error:
                 self.statistics.failed += 1
-                _log.warning(
-                    "a checkpoint couldn't be written batch=%d try=%d of %d error=%s",
+                self._seldom.warning(
+                    "a checkpoint couldn't be written batch=%d try=%d tries_max=%d error=%s",
                     work.time_ms,
                     tries,
                     _TRIES_MAX,
@@ -391,7 +393,9 @@ class Checkpointer:
                 storage, path = open_storage(uri)
                 storage.delete_tree(path)
         except (MillstreamError, OSError) as error:
-            _log.warning("old checkpoint data couldn't be cleaned error=%s", error)
+            self._seldom.warning(
+                "old checkpoint data couldn't be cleaned error=%s", error
+            )
 
     def _delete_old_states(self) -> None:
         needs = [] if self._files is None else self._files.needs()

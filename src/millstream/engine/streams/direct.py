@@ -92,6 +92,15 @@ class DirectInput(InputOperator):
             self._latest = planned
         return planned
 
+    def gauges(self) -> dict[str, float]:
+        """Return the limit of records a second, -1 if there is none, and how many wait."""
+        rate = -1 if self.rate is None else self.rate
+        gauges: dict[str, float] = {f"millstream.input.{self.id}.rateLimit": rate}
+        behind = self.source.behind
+        if behind is not None:
+            gauges[f"millstream.input.{self.id}.lag"] = behind
+        return gauges
+
     @property
     def newest_ms(self) -> int | None:
         """The newest batch that was planned."""

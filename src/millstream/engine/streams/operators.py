@@ -1,6 +1,7 @@
 """Operators: a DStream as the engine sees it: one RDD a batch, made when asked for."""
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _CHECKPOINT_MS = 10_000
+_generating = threading.local()
+
+
+def generating_ms() -> int | None:
+    """Return the batch that a function of this thread makes an RDD for; None: none."""
+    time_ms: int | None = getattr(_generating, "time_ms", None)
+    return time_ms
 
 
 class Operator:
@@ -340,7 +348,12 @@ class TransformedOperator(Operator):
                 return None
             msg = f"Couldn't generate RDD from parent at time {time_ms} ms"
             raise SparkError(msg, hint=f"of {self.what} at {self.call_site}")
-        return self.function(time_ms, rdds)
+        before = generating_ms()
+        _generating.time_ms = time_ms
+        try:
+            return self.function(time_ms, rdds)
+        finally:
+            _generating.time_ms = before
 
     @property
     def label(self) -> str:

@@ -6,7 +6,7 @@ Below the checkpoint directory there is one of the ledger's facts (the driver lo
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 from weakref import WeakValueDictionary
@@ -21,6 +21,7 @@ from millstream.engine.durable.write_ahead_log import (
     BatchedLog,
     FileLog,
     LogHandle,
+    LogStatistics,
     WriteAheadLog,
 )
 from millstream.engine.streams.ledger import LogPosition
@@ -59,6 +60,7 @@ class DataLogs:
 
     settings: Settings
     directory: str
+    statistics: LogStatistics = field(default_factory=LogStatistics)
 
     def open(self, stream_id: int) -> WriteAheadLog:
         """Open a stream's log to write to it.
@@ -66,7 +68,7 @@ class DataLogs:
         Raises:
             SparkError: A log class of the program's own can't be made.
         """
-        return _open(self.settings, _RECEIVER, self._uri(stream_id))
+        return _open(self.settings, _RECEIVER, self._uri(stream_id), self.statistics)
 
     def position(self, stream_id: int, handle: LogHandle) -> LogPosition:
         """Return a record's place as the ledger keeps it."""
@@ -102,6 +104,8 @@ class TrackerLogs:
     """Where the received data is, or was before a restart."""
     is_logging_data: bool = False
     """Whether what is received now is logged."""
+    statistics: LogStatistics = field(default_factory=LogStatistics)
+    """Of all these logs, as far as this process writes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,21 +173,28 @@ def open_logs(
         return TrackerLogs()
     if not has_receivers:
         return TrackerLogs()
-    ledger = open_ledger(settings, checkpoint_dir)
+    statistics = LogStatistics()
+    ledger = open_ledger(settings, checkpoint_dir, statistics)
     if settings.get_bool("spark.streaming.driver.writeAheadLog.allowBatching"):
         timeout_ms = settings.get_ms(
             "spark.streaming.driver.writeAheadLog.batchingTimeout"
         )
         ledger = BatchedLog(ledger, timeout_ms=timeout_ms, name="millstream-ledger-log")
-    return TrackerLogs(ledger, DataLogs(settings, checkpoint_dir), is_logging_data)
+    data = DataLogs(settings, checkpoint_dir, statistics)
+    return TrackerLogs(ledger, data, is_logging_data, statistics)
 
 
-def open_ledger(settings: Settings, directory: str) -> WriteAheadLog:
+def open_ledger(
+    settings: Settings, directory: str, statistics: LogStatistics | None = None
+) -> WriteAheadLog:
     """Return the log of which block belongs to which batch, below `directory`."""
-    return _open(settings, _DRIVER, f"{directory}/receivedBlockMetadata")
+    uri = f"{directory}/receivedBlockMetadata"
+    return _open(settings, _DRIVER, uri, statistics)
 
 
-def _open(settings: Settings, keys: _Keys, uri: str) -> WriteAheadLog:
+def _open(
+    settings: Settings, keys: _Keys, uri: str, statistics: LogStatistics | None
+) -> WriteAheadLog:
     name = settings.find_str(keys.own_class)
     if name is not None:
         made = _own_logs[name, uri] = _OwnLog(name, uri)
@@ -194,6 +205,7 @@ def _open(settings: Settings, keys: _Keys, uri: str) -> WriteAheadLog:
         failures_max=settings.get_int(keys.failures),
         closes_after_write=settings.get_bool(keys.closes),
         sync=settings.get_bool(keys.sync),
+        statistics=statistics,
     )
 
 

@@ -16,6 +16,7 @@ from millstream.engine.base.errors import (
     SparkError,
 )
 from millstream.engine.base.properties import LocalProperties
+from millstream.engine.base.seldom import Seldom
 from millstream.engine.base.threads import RecurringTimer, SerialLoop, ThreadPool
 from millstream.engine.base.time import pretty_duration
 from millstream.engine.jobs.driver import ALL_MARKED
@@ -112,6 +113,7 @@ class JobScheduler:
         self._progress = _Progress()
         self._is_stopped = False
         self._is_started = False
+        self._seldom = Seldom(_log)
 
     # Life.
 
@@ -485,7 +487,9 @@ class JobScheduler:
             try:
                 self.tracker.forget(before_ms)
             except (MillstreamError, OSError) as error:
-                _log.warning("the log of blocks can't be cleaned error=%s", error)
+                self._seldom.warning(
+                    "the log of blocks can't be cleaned error=%s", error
+                )
             for source in self.graph.inputs:
                 source.forget_infos(before_ms)
         self._finish(time_ms)

@@ -21,6 +21,7 @@ from millstream.engine.base.errors import (
     MillstreamError,
     PySparkPicklingError,
 )
+from millstream.engine.base.seldom import Seldom
 from millstream.engine.durable.block_store import BlockStore
 from millstream.engine.durable.write_ahead_log import WriteAheadLog
 from millstream.engine.ingest.block_handler import BlockHandler, StoredBlock
@@ -97,6 +98,7 @@ class ReceiverTracker:
         self._supervisors: dict[int, _Supervisor] = {}
         self._handlers: dict[int, BlockHandler] = {}
         self._rates: dict[int, float] = {}
+        self._seldom = Seldom(_log)
         self._is_paused = False
         self._threads: dict[int, threading.Thread] = {}
         self._stopping = threading.Event()
@@ -153,6 +155,12 @@ class ReceiverTracker:
         """The newest batch that was closed, or None."""
         with self._lock:
             return self._ledger.last_closed_ms
+
+    @property
+    def forgotten_ms(self) -> int | None:
+        """The newest batch of which it is forgotten which blocks it had, or None."""
+        with self._lock:
+            return self._ledger.forgotten_ms
 
     def start(self) -> None:
         """Launch every receiver: a fresh copy each, as after being sent somewhere.
@@ -335,14 +343,24 @@ class ReceiverTracker:
         return None if supervisor is None else supervisor.rate_per_second
 
     def gauges(self) -> dict[str, float]:
-        """Return what each receiver may store a second, by name; -1 is no limit."""
+        """Return what each receiver may store a second, and what write-ahead logs cost.
+
+        By name; a limit of -1 is none.
+        """
         limits = {
             stream_id: self.rate_of(stream_id) for stream_id, _ in self._receivers
         }
-        return {
+        gauges: dict[str, float] = {
             f"millstream.receiver.{stream_id}.rateLimit": -1 if limit is None else limit
             for stream_id, limit in limits.items()
         }
+        written = self._logs.statistics
+        gauges["millstream.wal.writes"] = written.writes
+        gauges["millstream.wal.failed"] = written.failed
+        gauges["millstream.wal.bytes"] = written.written_bytes
+        gauges["millstream.wal.lastWriteMs"] = written.last_ms
+        gauges["millstream.wal.totalWriteMs"] = written.total_ms
+        return gauges
 
     def _running(self) -> list[_Supervisor]:
         with self._lock:
@@ -487,6 +505,9 @@ class ReceiverTracker:
                 executor_id=executor_id,
             )
             self._infos[stream_id] = info
+        _log.info(
+            "receiver started stream=%d name=%s host=%s", stream_id, name, location
+        )
         self._post(ReceiverStarted(info))
         return True
 
@@ -500,11 +521,19 @@ class ReceiverTracker:
             last_error=error,
             last_error_time_ms=when_ms,
         )
+        _log.info(
+            "receiver stopped stream=%d name=%s reason=%s",
+            stream_id,
+            info.name,
+            message,
+        )
         self._post(ReceiverStopped(info))
 
     def report_error(self, stream_id: int, message: str, error: str) -> None:
         """Note an error of a receiver that goes on."""
-        _log.warning("receiver error stream=%d message=%s", stream_id, message)
+        self._seldom.warning(
+            "receiver error stream=%d message=%s", stream_id, message, key=stream_id
+        )
         info = self._change(
             stream_id,
             last_error_message=message,

@@ -170,6 +170,7 @@ class _Simulation:
         return {
             "spark.master": f"local[{random.randint(1, 3)},4]",
             "spark.app.name": "simulation",
+            "spark.ui.enabled": "false",
             "spark.millstream.gc": "automatic",
             "spark.streaming.blockInterval": f"{random.choice([50, 100, 200])}ms",
             "spark.streaming.receiver.writeAheadLog.enable": "true",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from millstream.engine.base.errors import IllegalStateError
+from millstream.engine.base.seldom import Seldom
 from millstream.engine.columnar.blocks import Columns
 from millstream.engine.columnar.execution import ROWS_MIN
 from millstream.engine.columnar.shapes import Fixed, Kind, Plain, Shape, TupleOf
@@ -145,6 +146,7 @@ class KafkaSource(DirectSource[OffsetRange, Any]):
         side.flush_commits()
         current, latest = side.positions(batch.previous)
         until = plan_until(current, latest, batch.rate, batch.seconds, self._rates)
+        side.behind = sum(max(latest[each] - until[each], 0) for each in until)
         return [
             OffsetRange(each.topic, each.partition, current[each], until[each])
             for each in sorted(current)
@@ -170,6 +172,11 @@ class KafkaSource(DirectSource[OffsetRange, Any]):
     def lost(self) -> int:
         """How many offsets were passed over since the start: their records were gone."""
         return 0 if self._side is None else self._side.lost
+
+    @property
+    def behind(self) -> int | None:
+        """How many offsets the partitions have beyond the newest batch's, as it was planned."""
+        return None if self._side is None else self._side.behind
 
     def _of_driver(self) -> "_DriverSide":
         if self._side is None:
@@ -290,6 +297,8 @@ class _DriverSide:
         self._pending: list[tuple[Any, Offsets, OnCommit | None]] = []
         self._has_told_others = False
         self.lost = 0
+        self.behind: int | None = None
+        self._seldom = Seldom(_log)
 
     def close(self) -> None:
         """End; what wasn't committed isn't."""
@@ -367,7 +376,9 @@ class _DriverSide:
         if self._fails_on_loss or not (gone or present):
             raise _missing(gone or missing, self._settings)
         if gone:
-            _log.warning("partitions aren't there partitions=%s", "; ".join(gone))
+            self._seldom.warning(
+                "partitions aren't there partitions=%s", "; ".join(gone)
+            )
 
     def _tell_others(self, there: Mapping[str, Iterable[int]]) -> None:
         """Tell once of partitions that are left out because others were named."""
@@ -453,7 +464,7 @@ class _DriverSide:
                 continue
             error = answer.exception() or _first_error(answer.result())
             if error is not None:
-                _log.warning(
+                self._seldom.warning(
                     "offsets couldn't be committed group=%s error=%s",
                     self._settings.group,
                     error,

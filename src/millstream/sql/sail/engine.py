@@ -14,10 +14,11 @@ import psutil
 from millstream.engine.base.errors import SparkError
 from millstream.engine.workers.processes import signal_name, start_python
 from millstream.sql import client
+from millstream.sql.sail import engine_main
 
 _log = logging.getLogger(__name__)
 
-_START = "from millstream.sql.engine_main import main; main()"
+_START = "from millstream.sql.sail.engine_main import main; main()"
 _START_S = 30.0
 _END_S = 5.0
 
@@ -37,21 +38,19 @@ class Engine:
         self._words: deque[str] = deque(maxlen=20)
         self._port = 0
         self._is_up = threading.Event()
+        self._has_paths = threading.Event()
         self._readers = [
             threading.Thread(target=target, name=f"millstream-sql-{name}", daemon=True)
             for target, name in ((self._read_out, "out"), (self._read_err, "err"))
         ]
         for each in self._readers:
             each.start()
-        given = json.dumps({"paths": client.without_shims(sys.path)})
-        assert self._process.stdin is not None, "a pipe"
-        with suppress(OSError):  # It has ended, which is told below.
-            self._process.stdin.write(given.encode() + b"\n")
-            self._process.stdin.flush()
+        self._telling = threading.Lock()
+        self._paths: list[str] = []
+        self._tell_paths()
         self._is_up.wait(_START_S)
         if not self._port:
-            self._process.kill()
-            self._process.wait()
+            self.stop(0.0)
             words = "\n".join(self._words)
             msg = f"the SQL engine didn't start: {words or 'it said nothing'}"
             raise SparkError(msg, hint="pip install 'millstream[sql]'")
@@ -75,6 +74,24 @@ class Engine:
         except psutil.Error:
             return 0
 
+    def find_modules(self) -> None:
+        """Have it find modules wherever they are found here now."""
+        if self._paths == sys.path:
+            return
+        with self._telling:
+            if self._paths != sys.path:
+                self._has_paths.clear()
+                self._tell_paths()
+                self._has_paths.wait(_END_S)
+
+    def _tell_paths(self) -> None:
+        self._paths = list(sys.path)
+        given = json.dumps(client.without_shims(self._paths))
+        assert self._process.stdin is not None, "a pipe"
+        with suppress(OSError):  # It has ended, which is told to who asks it.
+            self._process.stdin.write(given.encode() + b"\n")
+            self._process.stdin.flush()
+
     def end_of(self, wait_s: float = 0.0) -> str | None:
         """Return how it ended; None if it runs, still after `wait_s`."""
         if wait_s:
@@ -85,13 +102,13 @@ class Engine:
             return None
         return f"exit code {code}" if code >= 0 else signal_name(-code)
 
-    def stop(self) -> None:
-        """End it; what runs there is lost."""
+    def stop(self, wait_s: float = _END_S) -> None:
+        """End it; what runs there is lost. It is killed if it runs after `wait_s`."""
         assert self._process.stdin is not None, "a pipe"
         with suppress(OSError):
             self._process.stdin.close()
         try:
-            self._process.wait(_END_S)
+            self._process.wait(wait_s)
         except Exception:
             self._process.kill()
             self._process.wait()
@@ -101,9 +118,13 @@ class Engine:
     def _read_out(self) -> None:
         assert self._process.stdout is not None, "a pipe"
         with self._process.stdout as out:
-            first = out.readline()
-            if first:
-                self._port = int(json.loads(first)["port"])
+            for raw in out:
+                line = raw.decode("utf-8", "replace").rstrip("\n")
+                if line.startswith(engine_main.PORT):
+                    self._port = int(line.removeprefix(engine_main.PORT))
+                    break
+                # What is imported there may print.
+                self._words.append(line)
             self._is_up.set()
             self._echo(out, lambda line: print(line, flush=True))  # noqa: T201
 
@@ -115,5 +136,8 @@ class Engine:
     def _echo(self, source: IO[bytes], show: Callable[[str], None]) -> None:
         for raw in source:
             line = raw.decode("utf-8", "replace").rstrip("\n")
+            if line == engine_main.HAS_PATHS:
+                self._has_paths.set()
+                continue
             self._words.append(line)
             show(f"[sql] {line}")

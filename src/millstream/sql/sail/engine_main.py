@@ -7,42 +7,51 @@ this very process, by the modules of `pyspark`, which are the client's own here.
 import json
 import os  # noqa: TID251  Ends the process, and what its libraries read.
 import sys
-import threading
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from importlib.util import spec_from_file_location
 from types import ModuleType
+from typing import Final
 
 from millstream.sql import client
 
+PORT: Final = "millstream-sql-port="
+"""Begins the line that tells the driver where it is asked."""
+HAS_PATHS: Final = "millstream-sql-has-paths"
+"""The line that tells the driver that modules are found where it has said last."""
+
 
 def main() -> None:
-    """Serve until standard input ends; the first line there says where modules are."""
-    given = json.loads(sys.stdin.readline())
-    # Behind our own: a driver's modules may be called like what is needed here.
-    sys.path[:] = client.without_shims([*sys.path, *given["paths"]])
+    """Serve until standard input ends; each line there says where modules are now."""
+    own = list(sys.path)
+    _find_modules(own, sys.stdin.readline())
     os.environ.setdefault("RUST_LOG", "error")
+    # The client takes a program that is no file for its own tests, and ends it.
+    sys.modules["__main__"].__file__ = __file__
     sys.meta_path.insert(0, _OneNameForBoth())
     from pysail.spark import SparkConnectServer  # noqa: PLC0415  An extra.
 
     server = SparkConnectServer("127.0.0.1", 0)
     server.start(background=True)
     _, port = server.listening_address
-    sys.stdout.write(json.dumps({"port": port}) + "\n")
+    sys.stdout.write(f"{PORT}{port}\n")
     sys.stdout.flush()
-    threading.Thread(target=_end_with_driver, daemon=True).start()
-    threading.Event().wait()
-
-
-def _end_with_driver() -> None:
-    sys.stdin.read()
+    for line in sys.stdin:
+        _find_modules(own, line)
+        print(HAS_PATHS, flush=True)  # noqa: T201  The driver reads it.
     # Whatever runs here runs for nobody.
     os._exit(0)
 
 
+def _find_modules(own: list[str], line: str) -> None:
+    # Behind our own: a driver's modules may be called like what is needed here.
+    sys.path[:] = client.without_shims([*own, *json.loads(line)])
+
+
 class _OneNameForBoth(MetaPathFinder):
-    """Finds the client's modules by the name that they have in the driver."""
+    """Finds the client that the driver has, by the name that its modules have there, too."""
 
     def find_spec(
         self,
@@ -51,6 +60,13 @@ class _OneNameForBoth(MetaPathFinder):
         target: ModuleType | None = None,
     ) -> ModuleSpec | None:
         del path, target
+        if fullname == "pyspark":
+            directory = client.root()
+            return spec_from_file_location(
+                fullname,
+                directory / "__init__.py",
+                submodule_search_locations=[str(directory)],
+            )
         first, dot, rest = fullname.partition(".")
         if first != client.NAME:
             return None

@@ -1,0 +1,1 @@
+"""Observe: progress, metrics and the event log; reads events, and changes nothing."""

@@ -1,0 +1,246 @@
+"""Api: Spark's monitoring REST paths, answered from an application."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from millstream.engine.base.clock import Clock
+from millstream.engine.observe import rest
+from millstream.engine.observe.application import Application
+from millstream.engine.observe.page.openapi import document
+from millstream.engine.observe.progress import Batch, Picture
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import BaseRoute
+
+Answer = Any
+_STREAM = "/api/v1/applications/{app}/streaming"
+
+
+class NotFoundError(LookupError):
+    """What was asked for isn't there: 404."""
+
+
+class NotUnderstoodError(ValueError):
+    """What was asked makes no sense: 400."""
+
+
+class Api:
+    """Answers by path; each takes the path's parts and the query."""
+
+    def __init__(self, application: Application, clock: Clock) -> None:
+        """Answer for `application`."""
+        self._application = application
+        self._clock = clock
+
+    def answers(
+        self,
+    ) -> dict[str, Callable[[Mapping[str, str], Sequence[str]], Answer]]:
+        """Return what answers each path; the second argument is the asked statuses."""
+        one = "/api/v1/applications/{app}"
+        return {
+            "/api/v1/applications": lambda _, __: [self._describe()],
+            one: self._one,
+            f"{one}/jobs": self._jobs,
+            f"{one}/jobs/{{job}}": self._job,
+            f"{one}/stages": self._stages,
+            f"{one}/stages/{{stage}}": self._stage,
+            f"{one}/environment": self._environment,
+            f"{one}/storage/rdd": self._stored,
+            f"{_STREAM}/statistics": self._statistics,
+            f"{_STREAM}/receivers": self._receivers,
+            f"{_STREAM}/receivers/{{input}}": self._receiver,
+            f"{_STREAM}/batches": self._batches,
+            f"{_STREAM}/batches/{{batch}}": self._batch,
+            f"{_STREAM}/batches/{{batch}}/operations": self._operations,
+            f"{_STREAM}/batches/{{batch}}/operations/{{output}}": self._operation,
+            "/api/v1/openapi.json": lambda _, __: document(),
+        }
+
+    def _describe(self) -> Answer:
+        return rest.application(self._application, self._clock.now_ms())
+
+    def _check(self, parts: Mapping[str, str]) -> None:
+        if parts["app"] != self._application.facts.id:
+            msg = f"unknown app: {parts['app']}"
+            raise NotFoundError(msg)
+
+    def _one(self, parts: Mapping[str, str], _: Sequence[str]) -> Answer:
+        self._check(parts)
+        return self._describe()
+
+    # Jobs and stages.
+
+    def _jobs(self, parts: Mapping[str, str], statuses: Sequence[str]) -> Answer:
+        self._check(parts)
+        wanted = _wanted(statuses, ("RUNNING", "SUCCEEDED", "FAILED", "UNKNOWN"))
+        stages = {each.id: each for each in self._application.stages()}
+        jobs = self._application.jobs()
+        return [rest.job(each, stages) for each in jobs if each.status in wanted]
+
+    def _job(self, parts: Mapping[str, str], _: Sequence[str]) -> Answer:
+        self._check(parts)
+        number = _number(parts, "job")
+        stages = {each.id: each for each in self._application.stages()}
+        for job in self._application.jobs():
+            if job.id == number:
+                return rest.job(job, stages)
+        msg = f"unknown job: {number}"
+        raise NotFoundError(msg)
+
+    def _stages(self, parts: Mapping[str, str], statuses: Sequence[str]) -> Answer:
+        self._check(parts)
+        wanted = _wanted(
+            statuses, ("ACTIVE", "COMPLETE", "FAILED", "PENDING", "SKIPPED")
+        )
+        jobs = {each.id: each for each in self._application.jobs()}
+        told = [
+            rest.stage(each, jobs.get(each.job_id))
+            for each in self._application.stages()
+        ]
+        return [each for each in told if each["status"] in wanted]
+
+    def _stage(self, parts: Mapping[str, str], _: Sequence[str]) -> Answer:
+        self._check(parts)
+        number = _number(parts, "stage")
+        jobs = {each.id: each for each in self._application.jobs()}
+        for stage in self._application.stages():
+            if stage.id == number:
+                # A list: of attempts, of which there is one.
+                return [rest.stage(stage, jobs.get(stage.job_id))]
+        msg = f"unknown stage: {number}"
+        raise NotFoundError(msg)
+
+    def _environment(self, parts: Mapping[str, str], _: Sequence[str]) -> Answer:
+        self._check(parts)
+        tables = self._application.facts.environment
+        return {
+            "sparkProperties": [list(e) for e in tables.get("Settings", {}).items()],
+            **{
+                name.lower(): dict(rows)
+                for name, rows in tables.items()
+                if name != "Settings"
+            },
+        }
+
+    def _stored(self, parts: Mapping[str, str], _: Sequence[str]) -> Answer:
+        self._check(parts)
+        return [
+            {
+                "id": each.id,
+                "name": each.name,
+                "numPartitions": each.partition_count,
+                "numCachedPartitions": each.stored_count,
+                "storageLevel": each.level,
+                "memoryUsed": each.memory_bytes,
+                "diskUsed": each.disk_bytes,
+            }
+            for each in self._application.stored()
+        ]
+
+    # The stream.
+
+    def _picture(self, parts: Mapping[str, str]) -> Picture:
+        self._check(parts)
+        picture = self._application.picture()
+        if picture is None:
+            msg = "the application has no stream that has started"
+            raise NotFoundError(msg)
+        return picture
+
+    def _statistics(self, parts: Mapping[str, str], _: Sequence[str]) -> Answer:
+        return rest.statistics(self._picture(parts), self._application.receiver_count())
+
+    def _receivers(self, parts: Mapping[str, str], _: Sequence[str]) -> Answer:
+        return rest.receivers(self._picture(parts), self._application.input_names())
+
+    def _receiver(self, parts: Mapping[str, str], _: Sequence[str]) -> Answer:
+        picture, number = self._picture(parts), _number(parts, "input")
+        found = rest.receiver(picture, self._application.input_names(), number)
+        if found is None:
+            msg = f"unknown receiver: {number}"
+            raise NotFoundError(msg)
+        return found
+
+    def _batches(self, parts: Mapping[str, str], statuses: Sequence[str]) -> Answer:
+        picture = self._picture(parts)
+        try:
+            return rest.batches(picture, tuple(statuses))
+        except ValueError as error:
+            raise NotUnderstoodError(str(error)) from error
+
+    def _found(self, parts: Mapping[str, str]) -> tuple[Batch, int]:
+        picture, number = self._picture(parts), _number(parts, "batch")
+        found = picture.find(number)
+        if found is None:
+            msg = f"unknown batch: {number}"
+            raise NotFoundError(msg)
+        return found, picture.batch_ms
+
+    def _batch(self, parts: Mapping[str, str], _: Sequence[str]) -> Answer:
+        return rest.batch(*self._found(parts))
+
+    def _operations(self, parts: Mapping[str, str], _: Sequence[str]) -> Answer:
+        batch, _batch_ms = self._found(parts)
+        jobs = self._jobs_of(batch)
+        return [rest.operation(each, jobs.get(each.id, [])) for each in batch.outputs]
+
+    def _operation(self, parts: Mapping[str, str], _: Sequence[str]) -> Answer:
+        batch, _batch_ms = self._found(parts)
+        number = _number(parts, "output")
+        found = batch.info.outputs.get(number)
+        if found is None:
+            msg = f"unknown output operation: {number}"
+            raise NotFoundError(msg)
+        return rest.operation(found, self._jobs_of(batch).get(number, []))
+
+    def _jobs_of(self, batch: Batch) -> dict[int, list[int]]:
+        """Return the jobs of a batch by output operation."""
+        time = str(batch.info.batch_ms)
+        found: dict[int, list[int]] = {}
+        for job in reversed(self._application.jobs()):
+            if job.batch_time == time and job.output_id is not None:
+                found.setdefault(int(job.output_id), []).append(job.id)
+        return found
+
+
+def _number(parts: Mapping[str, str], name: str) -> int:
+    text = parts[name]
+    if not (text.isascii() and text.removeprefix("-").isdigit()) or len(text) > 18:
+        msg = f"unknown {name}: {text}"
+        raise NotFoundError(msg)
+    return int(text)
+
+
+def _wanted(statuses: Sequence[str], known: Sequence[str]) -> set[str]:
+    asked = {each.upper() for each in statuses}
+    if asked - set(known):
+        msg = f"status is one of {', '.join(known)}, not {', '.join(sorted(asked))}"
+        raise NotUnderstoodError(msg)
+    return asked or set(known)
+
+
+def routes(application: Application, clock: Clock) -> "list[BaseRoute]":
+    """Return the routes of the REST interface."""
+    from starlette.responses import JSONResponse  # noqa: PLC0415  Heavy.
+    from starlette.routing import Route  # noqa: PLC0415
+
+    def respond(
+        answer: Callable[[Mapping[str, str], Sequence[str]], Answer],
+    ) -> "Callable[[Request], Awaitable[Response]]":
+        async def endpoint(request: "Request") -> "Response":
+            asked = request.query_params.getlist("status")
+            try:
+                return JSONResponse(answer(request.path_params, asked))
+            except NotFoundError as error:
+                return JSONResponse({"error": str(error)}, 404)
+            except NotUnderstoodError as error:
+                return JSONResponse({"error": str(error)}, 400)
+
+        return endpoint
+
+    return [
+        Route(path, respond(answer))
+        for path, answer in Api(application, clock).answers().items()
+    ]

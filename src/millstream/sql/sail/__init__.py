@@ -1,0 +1,1 @@
+"""Sail: the engine that runs queries, in a child process, and how it is asked."""

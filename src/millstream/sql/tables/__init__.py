@@ -1,0 +1,1 @@
+"""Tables: what queries read and write outside: files, buckets, databases."""

@@ -1,0 +1,153 @@
+"""Applications for the tests of what looks at them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from millstream.engine.ingest.direct_source import BatchPlan, DirectSource
+from millstream.engine.ingest.receiver import Receiver
+from millstream.engine.jobs.book import JobRecord, StageRecord
+from millstream.engine.observe.application import Facts, StoredRdd
+from millstream.engine.observe.progress import Picture, StreamProgress
+from millstream.engine.streams.events import (
+    BatchCompleted,
+    BatchInfo,
+    BatchStarted,
+    BatchSubmitted,
+    OutputOperationInfo,
+    StreamingEvent,
+    StreamInputInfo,
+)
+from millstream.streaming import StreamingContext
+from millstream.testing import StreamHarness
+
+FACTS = Facts(
+    "local-1", "words", "me", 1_000, "4.3.0", {"Settings": {"spark.app.name": "words"}}
+)
+
+
+@dataclass
+class FakeApplication:
+    """An application of which a test says everything."""
+
+    facts: Facts = FACTS
+    ended_ms: int | None = None
+    version: int = 0
+    progress: StreamProgress | None = None
+    names: dict[int, str] = field(default_factory=lambda: {0: "lines [0]"})
+    values: dict[str, float] = field(default_factory=dict)
+    known_jobs: list[JobRecord] = field(default_factory=list)
+
+    def wait_for_news(self, known_version: int, timeout_s: float) -> bool:
+        return False
+
+    def picture(self) -> Picture | None:
+        return None if self.progress is None else self.progress.picture()
+
+    def input_names(self) -> Mapping[int, str]:
+        return self.names
+
+    def receiver_count(self) -> int:
+        return 0
+
+    def gauges(self) -> Mapping[str, float]:
+        return self.values
+
+    def jobs(self) -> Sequence[JobRecord]:
+        return self.known_jobs
+
+    def stages(self) -> Sequence[StageRecord]:
+        return []
+
+    def stored(self) -> Sequence[StoredRdd]:
+        return []
+
+
+def batch(
+    time_ms: int,
+    *,
+    records: int = 10,
+    waited: int = 2,
+    took: int = 30,
+    failure: str | None = None,
+) -> BatchInfo:
+    """Return a batch of one input and one output that has ended."""
+    start = time_ms + waited
+    output = OutputOperationInfo(
+        time_ms, 0, "print", "print at app.py:3", start, start + took, failure
+    )
+    return BatchInfo(
+        time_ms,
+        {0: StreamInputInfo(0, records, {"Description": "some lines"})},
+        time_ms,
+        start,
+        start + took,
+        {0: output},
+    )
+
+
+def life_of(info: BatchInfo) -> list[StreamingEvent]:
+    """Return the events of a batch."""
+    return [BatchSubmitted(info), BatchStarted(info), BatchCompleted(info)]
+
+
+class Numbers(DirectSource[list[int], int]):
+    """Numbers of which ten wait always."""
+
+    @property
+    def behind(self) -> int:
+        """Ten."""
+        return 10
+
+    def plan(self, batch: BatchPlan[list[int]]) -> Sequence[list[int]]:
+        """Give two numbers."""
+        return [[1, 2]]
+
+    def read(self, of: list[int]) -> list[int]:
+        """Return them."""
+        return of
+
+    def count(self, of: list[int]) -> int:
+        """Count them."""
+        return len(of)
+
+
+def wait_until_told(h: StreamHarness, batches: int) -> None:
+    """Block until who looks at the stream has heard that so many batches have ended."""
+    progress = h.sc._observers.application.progress
+    assert progress is not None, "the stream has started"
+    known = progress.version
+    while progress.picture().completed_count < batches:
+        assert progress.wait_for_news(known, 10), "events don't come"
+        known = progress.version
+
+
+class Quiet(Receiver[str]):
+    """A receiver that receives nothing."""
+
+    def onStart(self) -> None:
+        """Begin."""
+
+    def onStop(self) -> None:
+        """End."""
+
+
+@contextmanager
+def everything(directory: Any, conf: Mapping[str, str]) -> Iterator[StreamHarness]:
+    """Run a stream that has an input of each kind, state and checkpoints: two batches."""
+
+    def set_up(h: StreamHarness) -> None:
+        words = h.stream([["a", "b"], ["b"]])
+        counts = words.map(lambda word: (word, 1)).updateStateByKey(
+            lambda new, old: sum(new) + (old or 0)
+        )
+        h.collect(counts, "counts")
+        ssc: StreamingContext = h.ssc
+        h.collect(ssc.directStream(Numbers()), "numbers")
+        h.collect(ssc.receiverStream(Quiet()), "received")
+
+    with StreamHarness(checkpoint=str(directory), conf=dict(conf), setup=set_up) as h:
+        h.run(2)
+        wait_until_told(h, 2)
+        yield h
