@@ -42,7 +42,7 @@ def test_the_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
 
 @pytest.mark.slow
 def test_the_wheel_says_what_it_needs_and_starts_a_command(wheel: Path) -> None:
-    """Three libraries, Python 3.11, the license, `millstream` and `millstream-sim`."""
+    """Few libraries, Python 3.11, the license, `millstream` and `millstream-sim`."""
     with zipfile.ZipFile(wheel) as archive:
         texts = {
             name.split(".dist-info/", 1)[1]: archive.read(name).decode()
@@ -58,7 +58,11 @@ def test_the_wheel_says_what_it_needs_and_starts_a_command(wheel: Path) -> None:
     assert sorted(re.split("[<>=]", each)[0] for each in required) == [
         "click",
         "cloudpickle",
+        "jinja2",
         "polars",
+        "prometheus-client",
+        "starlette",
+        "uvicorn",
     ]
     assert "Requires-Python: >=3.11" in texts["METADATA"]
     assert "millstream = millstream.cli:main" in texts["entry_points.txt"]

@@ -22,7 +22,7 @@ PROGRAM = Path(__file__).with_name("killed_program.py")
 BATCH_MS = 100
 WORDS = ["to", "be", "or", "not", "that", "is", "the", "question"]
 LIMIT_S = 150.0
-KILLS = int(os.environ.get("MILLSTREAM_KILLS", "40"))
+KILLS = int(os.environ.get("MILLSTREAM_KILLS", "20"))
 """In all; a longer run finds rarer moments."""
 
 

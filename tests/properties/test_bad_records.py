@@ -1,7 +1,8 @@
 """Programs with bad records beside the same programs over the good ones only."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -70,17 +71,20 @@ def _no_strays() -> None:
 
 
 def made_of(record: int, steps: list[tuple[str, Callable[[Any], Any]]]) -> list[Any]:
-    """Return what steps make of one record, or raise."""
-    rows: list[Any] = [record]
+    """Return what steps make of one record, or raise what comes first.
+
+    Each row goes through all steps before the next one is made, as in a task.
+    """
+    rows: Iterable[Any] = [record]
     for kind, function in steps:
         match kind:
             case "map":
-                rows = [function(row) for row in rows]
+                rows = map(function, rows)
             case "filter":
-                rows = [row for row in rows if function(row)]
+                rows = filter(function, rows)
             case _:
-                rows = [item for row in rows for item in function(row)]
-    return rows
+                rows = chain.from_iterable(map(function, rows))
+    return list(rows)
 
 
 @given(

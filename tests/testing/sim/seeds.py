@@ -5,7 +5,7 @@ from collections import Counter
 
 from millstream.testing.sim import simulate
 
-SEEDS = int(os.environ.get("MILLSTREAM_SIM_SEEDS", "200"))
+SEEDS = int(os.environ.get("MILLSTREAM_SIM_SEEDS", "100"))
 """Few enough to wait for; .ci/run asks for more."""
 RARE_FROM = 2000
 """With so many seeds every rare path must have been taken."""
