@@ -15,7 +15,7 @@ install = if command -v uv >/dev/null 2>&1; \
 	then uv pip install -q --python $(BIN)/python --require-hashes -r $(1); \
 	else $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r $(1); fi
 
-.PHONY: help demo test bench bench-peers check docs lock clean
+.PHONY: help demo test bench bench-peers check docs site site-of lock clean
 
 help:  ## Show what there is
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/'
@@ -38,6 +38,12 @@ check: $(VENV)/.dev-ready  ## Format, lint, layers, types, tests, coverage
 docs: $(VENV)/.dev-ready  ## Write the pages that are made from the code
 	@$(BIN)/python docs/generate.py
 
+site:  ## Build the documents, strictly, in an environment of their own
+	@$(MAKE) -s VENV=.venv-docs site-of
+
+site-of: $(VENV)/.docs-ready
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+
 lock:  ## Pin the requirements anew; needs uv
 	uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header \
 		-o requirements/run.txt pyproject.toml
@@ -48,9 +54,11 @@ lock:  ## Pin the requirements anew; needs uv
 		-c requirements/cluster.txt --group dev -o requirements/dev.txt pyproject.toml
 	uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header \
 		-c requirements/dev.txt --group build -o requirements/build.txt
+	uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header \
+		--group docs -o requirements/docs.txt
 
 clean:  ## Remove the environment and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache \
+	rm -rf $(VENV) .venv-docs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache \
 		.coverage site build dist
 
 # An environment whose interpreter has gone is made anew.
@@ -62,6 +70,11 @@ $(VENV)/bin/python:
 		echo "this Python has no venv module (on Debian: apt-get install python3-venv)" >&2; exit 1; }; fi
 
 $(VENV)/.run-ready: requirements/run.txt | $(VENV)/bin/python
+	@echo "installing the requirements into $(VENV)" >&2
+	@$(call install,$<)
+	@touch $@
+
+$(VENV)/.docs-ready: requirements/docs.txt | $(VENV)/bin/python
 	@echo "installing the requirements into $(VENV)" >&2
 	@$(call install,$<)
 	@touch $@
