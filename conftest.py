@@ -48,3 +48,10 @@ def _temporary_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         patch.setenv("TMPDIR", directory)
         patch.setattr(tempfile, "tempdir", directory)
         yield
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave examples with queries out of the quick tests: each page starts an engine."""
+    for item in items:
+        if item.path.parent.name == "sql" and item.path.suffix == ".md":
+            item.add_marker(pytest.mark.slow)

@@ -117,6 +117,7 @@ VALUES: list[tuple[Kind, Any, st.SearchStrategy[Any]]] = [
 ]
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_columns_give_what_their_rows_give(data: st.DataObject) -> None:
     """Tuples by place, dicts by name, in whatever order the schema has them."""

@@ -301,6 +301,7 @@ def test_what_isnt_there_is_told(address: str, status: int, message: str) -> Non
     assert message in answer.text
 
 
+@pytest.mark.slow
 def test_ten_thousand_batches_are_shown_a_page_at_a_time() -> None:
     """Sorted by what is asked for."""
     application = busy()
