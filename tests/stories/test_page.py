@@ -122,6 +122,8 @@ def running() -> Iterator[tuple[StreamHarness, str]]:
         rdd.collect()
 
     conf = {"spark.ui.enabled": "true", "spark.ui.port": "0"}
+    # Few records go by rows, whatever the environment asks for.
+    conf["spark.millstream.columnar.rows.min"] = "2001"
     with StreamHarness(conf=conf) as h:
         words = h.stream([["to be or not"] * (n % 7 + 1) for n in range(40)])
         counts = words.flatMap(str.split).map(lambda word: (word, 1))
