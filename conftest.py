@@ -50,6 +50,37 @@ def _temporary_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         yield
 
 
+# Many tests of what few changes touch: in `make test` alone.
+_LATER = {
+    "commands",
+    "sql",
+    "sail",
+    "tables",
+    "golden",
+    "page",
+    "observe",
+    "test_troubleshooting_page.py",
+}
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Don't import for the quick tests what has none: libraries of whole files are slow."""
+    if config.option.markexpr != "not slow" or not collection_path.is_file():
+        return None
+    if collection_path.parent.name in _LATER or collection_path.name in _LATER:
+        return True
+    if collection_path.suffix == ".md":
+        # Each page with queries starts an engine.
+        return collection_path.parent.name == "sql" or None
+    is_slow = collection_path.name.startswith("test_") and any(
+        line.startswith(
+            ("pytestmark = pytest.mark.slow", "pytestmark = [pytest.mark.slow")
+        )
+        for line in collection_path.read_text("utf-8").splitlines()
+    )
+    return is_slow or None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave examples with queries out of the quick tests: each page starts an engine."""
     for item in items:
