@@ -283,10 +283,9 @@ def test_a_wrong_password(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> N
         ) as stream,
     ):
         said = stream.heard.wait_for("refused the connection: Not authorized")
-        files = [
-            each for each in (tmp_path / "checkpoint").rglob("*") if each.is_file()
-        ]
 
+    # Only now: a running stream renames and removes files of its checkpoint.
+    files = [each for each in (tmp_path / "checkpoint").rglob("*") if each.is_file()]
     assert f"127.0.0.1:{made.port}" in said
     assert files
     shown = [said, caplog.text, repr(stream.heard.errors)]

@@ -152,16 +152,36 @@ def test_a_wrong_query_fails_its_batch_and_no_other(h: StreamHarness) -> None:
 
 
 def test_an_engine_that_ends_fails_its_batch_and_no_other(h: StreamHarness) -> None:
-    """The next batch is asked of a new one."""
+    """In the middle of a query; the next batch is asked of a new one."""
+
+    def die_of_two(n: int) -> int:
+        if n == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return n
+
+    # Functions of queries run in the engine's process.
+    spark().udf.register("die_of_two", die_of_two, "long")
     stream = h.stream([[(1,)], [(2,)], [(3,)]])
-    answers = h.collect(stream.sql("select _1 n from stream"))
+    answers = h.collect(stream.sql("select die_of_two(_1) n from stream"))
     h.run()
-    os.kill(spark()._backend.pid, signal.SIGKILL)
 
     with pytest.raises(OutputOperationError, match="the SQL engine's process ended"):
         h.run()
     h.run()
     assert answers.records == [[Row(n=1)], [Row(n=3)]]
+
+
+def test_an_engine_that_ends_between_batches_is_replaced(h: StreamHarness) -> None:
+    """No batch fails, if the end is known before the next one asks."""
+    stream = h.stream([[(1,)], [(2,)]])
+    answers = h.collect(stream.sql("select _1 n from stream"))
+    h.run()
+    engine = spark()._backend._now.engine
+    os.kill(engine.pid, signal.SIGKILL)
+    assert engine.end_of(wait_s=10.0) == "SIGKILL"
+
+    h.run()
+    assert answers.records == [[Row(n=1)], [Row(n=2)]]
 
 
 def test_other_views_are_those_that_the_batch_sees(h: StreamHarness) -> None:
