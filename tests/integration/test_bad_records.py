@@ -14,8 +14,8 @@ from click.testing import CliRunner
 from tests.integration.killing import run_with_kills
 from tests.integration.programs.bad_records_program import NUMBERS, is_bad
 
-from millstream import dead_letter_commands as commands
 from millstream.cli import main
+from millstream.commands import letter_report
 from millstream.engine.base.errors import UsageError
 from millstream.engine.durable.letter_files import Letter, LetterBox
 
@@ -49,7 +49,7 @@ def correct_and_replay(directory: Path) -> None:
     scratch.write_text(" ".join(map(str, sorted(found))))
     scratch.rename(directory / "corrected")
     with suppress(UsageError):  # There is nothing new.
-        commands.mark(f"{directory}/dead")
+        letter_report.mark(f"{directory}/dead")
 
 
 @pytest.mark.parametrize("seed", [1, 2])

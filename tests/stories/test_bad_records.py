@@ -11,7 +11,7 @@ import pytest
 from tests.stories.test_direct_streams import Numbers, there_are
 from tests.testing.certified_sinks import Right
 
-from millstream import dead_letter_commands as commands
+from millstream.commands import letter_report
 from millstream.engine.base.errors import (
     MillstreamError,
     OutputOperationError,
@@ -39,7 +39,7 @@ def told(directory: Path) -> list[tuple[str, str, int]]:
 
 def replay(directory: Path, *only: str) -> None:
     """Mark letters for replay, as the command does."""
-    commands.mark(str(directory), only=only)
+    letter_report.mark(str(directory), only=only)
 
 
 class Parsed:

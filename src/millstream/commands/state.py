@@ -29,7 +29,7 @@ def command() -> None:
 @click.argument("directory", metavar="DIR")
 def show(*, directory: str, is_json: bool) -> None:
     """Print which states the newest valid checkpoint in DIR has: names, keys, types."""
-    from millstream import checkpoint_states  # noqa: PLC0415
+    from millstream.commands import checkpoint_states  # noqa: PLC0415
 
     with errors_told():
         found = checkpoint_states.overview(directory)
@@ -87,7 +87,7 @@ def query(
 
     Nothing in DIR changes, and nothing of the program runs unless --trust is given.
     """
-    from millstream import checkpoint_states  # noqa: PLC0415
+    from millstream.commands import checkpoint_states  # noqa: PLC0415
 
     with errors_told():
         answer = checkpoint_states.query(directory, sql, version, trusts=trusts)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from millstream import checkpoint_states
+from millstream.commands import checkpoint_states
 from millstream.engine.base.errors import UsageError
 from millstream.testing import StreamHarness
 

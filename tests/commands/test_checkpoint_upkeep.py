@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from millstream import checkpoint_upkeep as upkeep
 from millstream.cli import main
+from millstream.commands import checkpoint_upkeep as upkeep
 from millstream.engine.base.errors import UsageError
 from millstream.streaming.receiver import Receiver
 from millstream.testing import StreamHarness

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 import pytest
 from click.testing import CliRunner, Result
 
-from millstream import cluster_commands as commands
 from millstream.cli import main
+from millstream.commands import job_server
 from millstream.engine.base.errors import UsageError
 
 SECRET = "hunter2"
@@ -51,9 +51,9 @@ def program(tmp_path: Path) -> Path:
 # What is submitted.
 
 
-def planned(program: Path, *args: str, **given: object) -> commands.Submission:
+def planned(program: Path, *args: str, **given: object) -> job_server.Submission:
     """Plan a submission; what isn't given is empty."""
-    return commands.plan_submission(
+    return job_server.plan_submission(
         program,
         args,
         **{
@@ -107,13 +107,13 @@ def test_settings_travel_in_the_environment(program: Path) -> None:
 
 def test_variables_have_values_of_their_own_or_those_from_here() -> None:
     """One that is nowhere is an error that names it."""
-    given = commands.environment_of(["A=x=y", "B", "C="], {"B": "here", "D": "not"})
+    given = job_server.environment_of(["A=x=y", "B", "C="], {"B": "here", "D": "not"})
 
     assert given == {"A": "x=y", "B": "here", "C": ""}
     with pytest.raises(UsageError, match="'E' isn't set"):
-        commands.environment_of(["E"], {})
+        job_server.environment_of(["E"], {})
     with pytest.raises(UsageError, match="no name"):
-        commands.environment_of(["=x"], {})
+        job_server.environment_of(["=x"], {})
 
 
 def test_packages_come_from_a_file_and_one_by_one(tmp_path: Path) -> None:
@@ -121,8 +121,8 @@ def test_packages_come_from_a_file_and_one_by_one(tmp_path: Path) -> None:
     file = tmp_path / "requirements.txt"
     file.write_text("six==1\n\nclick>=8\n")
 
-    assert commands.packages_of(file, ["x"]) == ["six==1", "click>=8", "x"]
-    assert commands.packages_of(None, []) == []
+    assert job_server.packages_of(file, ["x"]) == ["six==1", "click>=8", "x"]
+    assert job_server.packages_of(None, []) == []
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_the_ending_is_the_programs_own(
     status: str, exit_code: int | None, is_over: bool, ending: int
 ) -> None:
     """Whatever has no code of its own, and didn't succeed, is 1."""
-    report = commands.JobReport("id", status, "", exit_code, "")
+    report = job_server.JobReport("id", status, "", exit_code, "")
 
     assert (report.is_over, report.ending) == (is_over, ending)
 
@@ -193,7 +193,7 @@ def test_a_silent_server_isnt_waited_for_for_ever(
 ) -> None:
     """Some seconds; then it is as if there were none."""
     pytest.importorskip("ray")
-    monkeypatch.setattr(commands, "_ANSWER_S", 0.2)
+    monkeypatch.setattr(job_server, "_ANSWER_S", 0.2)
     done = call("job", "list", "--address", silent)
 
     assert done.exit_code == 1

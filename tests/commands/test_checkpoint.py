@@ -101,7 +101,7 @@ def test_show_tells_people_what_there_is(written: Path) -> None:
         "    1970-01-01 00:00:01 UTC (1000 ms): a, b, c and 2 more",
         "  tap  (PluggableInputDStream, id 1)",
         "    log of received data: 1 file, ",
-        "  counts  (updateStateByKey, updateStateByKey at test_cli_checkpoint.py:",
+        "  counts  (updateStateByKey, updateStateByKey at test_checkpoint.py:",
         "5 rows",
         "    2 partitions in state/counts-",
         "    on disk: 1 file, ",

@@ -1,4 +1,4 @@
-"""Dead letter commands: what is in a directory of dead letters, and taking some in again.
+"""Letter report: what is in a directory of dead letters, and taking some in again.
 
 Records that are pickled are never unpickled here: that would run what is in them.
 """

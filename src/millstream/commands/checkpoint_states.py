@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from millstream.checkpoint_commands import report
+from millstream.commands.checkpoint_report import report
 from millstream.engine.base import frames, plain_pickle
 from millstream.engine.base.errors import SparkError, UsageError
 from millstream.engine.durable import state_frames

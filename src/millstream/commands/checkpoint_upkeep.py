@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from millstream.checkpoint_commands import report
+from millstream.commands.checkpoint_report import report
 from millstream.engine.base.clock import SystemClock
 from millstream.engine.base.errors import MillstreamError, UsageError
 from millstream.engine.base.progress import counted

@@ -1,4 +1,4 @@
-"""Cluster commands: programs that are handed to a Ray cluster's job server, and watched there.
+"""Job server: programs that are handed to a Ray cluster's job server, and watched there.
 
 The server is asked over HTTP, so that the machine that submits needn't be part of the
 cluster. The program's directory travels with it; settings travel in the environment of the

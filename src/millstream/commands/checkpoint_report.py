@@ -1,4 +1,4 @@
-"""Checkpoint commands: what a checkpoint directory holds, told to people and as JSON.
+"""Checkpoint report: what a checkpoint directory holds, told to people and as JSON.
 
 Functions are never unpickled here: that would run what is in them.
 """
