@@ -18,6 +18,7 @@ from millstream.engine.base.errors import (
 )
 from millstream.engine.plan.kernels import StateFunction
 from millstream.engine.plan.partitioners import Partitioner
+from millstream.streaming.dstream import DStream
 from millstream.streaming.state import State, StateSpec
 from millstream.testing import StreamHarness
 
@@ -282,6 +283,59 @@ def test_arrow_has_the_types_of_keys_and_states(checkpoint: str) -> None:
     assert table.sort_by("key").to_pydict()["state"] == [[1], [2]]
     with pytest.raises(PySparkTypeError, match="the states are of no type that Arrow"):
         summed([[("a", 1)], [("b", "x")]], lambda v, s: (s or v)[0:1])
+
+
+@pytest.mark.parametrize("mode", ["columns", "rows", "moving keys", "mapWithState"])
+def test_gauges_know_how_many_keys_have_state(checkpoint: str, mode: str) -> None:
+    """Of each kind and path; keys that go, and a restart, count too."""
+
+    def until_zero(new: list[int], old: int | None) -> int | None:
+        return None if 0 in new else sum(new) + (old or 0)
+
+    def all_until_zero(rows: Any) -> Any:
+        states = ((key, until_zero(new, old)) for key, new, old in rows)
+        return (pair for pair in states if pair[1] is not None)
+
+    def drop_at_zero(key: str, value: int, state: State) -> str:
+        if value:
+            state.update(value)
+        else:
+            state.remove()
+        return key
+
+    def setup(h: StreamHarness) -> None:
+        pairs = h.stream([[(key, 1) for key in "abcd"], [("a", 0), ("e", 1)], [], []])
+        out: DStream[Any]
+        if mode == "mapWithState":
+            out = pairs.mapWithState(StateSpec.function(drop_at_zero))
+        elif mode == "moving keys":
+            form = StateFunction.ITERATOR  # It may give keys other names.
+            out = pairs.updateStateByKey(all_until_zero, form=form)
+        else:
+            out = pairs.updateStateByKey(until_zero)
+        h.collect(out.named("s"))
+
+    conf = {"spark.millstream.columnar": "off" if mode == "rows" else "on"}
+    with StreamHarness(checkpoint=checkpoint, setup=setup, conf=conf) as h:
+        h.run()
+        gauges = h.ssc.metrics()
+        assert gauges["millstream.state.rows"] == 4
+        assert gauges["millstream.state.partitions"] == 2
+        assert gauges["millstream.state.memoryBytes"] > 0
+        h.run()
+        assert h.ssc.metrics()["millstream.state.rows"] == 4
+        h.crash()
+        h.restart()
+        h.run()
+        assert h.ssc.metrics()["millstream.state.rows"] == 4
+
+
+def test_a_stream_without_state_has_no_gauges_of_state() -> None:
+    """Instead of naughts that look like lost state."""
+    with StreamHarness() as h:
+        h.collect(h.stream([[1]]))
+        h.run()
+        assert not [name for name in h.ssc.metrics() if ".state." in name]
 
 
 @pytest.mark.slow

@@ -65,7 +65,7 @@ from millstream.streaming import signals
 from millstream.streaming.batch_rdds import BatchRdds
 from millstream.streaming.dstream import DStream, TransformedDStream
 from millstream.streaming.listener import StreamingListener, deliver
-from millstream.streaming.state import StateReader
+from millstream.streaming.state import StateReader, state_gauges
 from millstream.streaming.util import argument_count, duration_ms
 
 if TYPE_CHECKING:
@@ -389,8 +389,8 @@ class StreamingContext:
 
         Times of the last completed batch are -1 before there is one. `millstream.gc.*`
         says what Python's garbage collector has cost between batches, `millstream.state.*`
-        how much state is in memory, and how many of its partitions are in files. What the
-        names mean is on the page about monitoring.
+        how many keys have state, how much of it is in memory, and how many of its
+        partitions are in files. What the names mean is on the page about monitoring.
 
         Raises:
             IllegalStateError: The context hasn't started.
@@ -409,10 +409,8 @@ class StreamingContext:
             if isinstance(each, DirectInput):
                 gauges.update(each.gauges())
         if self._state_memory is not None:
-            state = self._state_memory.statistics()
-            gauges["millstream.state.memoryBytes"] = state.memory_bytes
-            gauges["millstream.state.partitions"] = state.partitions
-            gauges["millstream.state.spilledPartitions"] = state.spilled_partitions
+            states = self._graph.keyed_states()
+            gauges.update(state_gauges(states, self._state_memory, self._driver))
         return gauges
 
     def live(self, seconds: float | None = None, *, wait: bool = False) -> None:

@@ -1,11 +1,13 @@
 """State: what mapWithState's function sees, how it is set up, and reading from outside."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from millstream.engine.base.errors import MissingDependencyError, PySparkTypeError
 from millstream.engine.durable import state_frames
+from millstream.engine.durable.state_memory import StateMemory
 from millstream.engine.durable.state_table import ABSENT
+from millstream.engine.jobs.driver import Driver
 from millstream.engine.streams.state_spec import State, StateSpec
 from millstream.engine.streams.stateful import KeyedStateOperator
 
@@ -61,6 +63,33 @@ class StateReader:
                 "state": _column(frame, "state", state_frames.values_of),
             }
         )
+
+
+def state_gauges(
+    operators: Sequence[KeyedStateOperator], memory: StateMemory, driver: Driver
+) -> dict[str, float]:
+    """Return what all states of a stream take, by the names of gauges.
+
+    A stream without state has none; before its first batch there is no
+    `millstream.state.rows`.
+    """
+    if not operators:
+        return {}
+    maps = memory.statistics()
+    counts = [each.states.key_count for each in operators]
+    rdds = [each.resident_rdd for each in operators]
+    kept = [driver.held_of(rdd._node) for rdd in rdds if rdd is not None]
+    known = [count for count in counts if count is not None]
+    return {
+        **({"millstream.state.rows": sum(known)} if known else {}),
+        "millstream.state.memoryBytes": (
+            maps.memory_bytes + sum(each.memory_bytes for each in kept)
+        ),
+        "millstream.state.partitions": sum(
+            each.states.partition_count for each in operators
+        ),
+        "millstream.state.spilledPartitions": maps.spilled_partitions,
+    }
 
 
 def _column(frame: Any, name: str, values: Callable[[Any], list[Any]]) -> Any:

@@ -79,7 +79,9 @@ def by_rows(function: Update, old: list[Any], new: list[Any]) -> tuple[Any, Any,
     staged: list[Any] = []
     kernel = UpdateState(function, stage=lambda _i, *changes: staged.extend(changes))
     made = list(kernel(0, [old, new]))
-    return (made, *staged)
+    changed, gone, count = staged
+    assert count == len(made)
+    return made, changed, gone
 
 
 def by_columns(function: Update, old: list[Any], new: list[Any]) -> NextState:

@@ -134,7 +134,7 @@ def test_an_update_tells_what_changed() -> None:
     updated = list(kernel(3, [old, new]))
 
     assert updated == [("same", 1000), ("more", 6), ("float", 1.0), ("new", 7)]
-    assert told == [(3, [("more", 6), ("float", 1.0), ("new", 7)], ["gone"])]
+    assert told == [(3, [("more", 6), ("float", 1.0), ("new", 7)], ["gone"], 4)]
 
 
 def test_a_state_changed_in_place_is_told() -> None:
@@ -152,7 +152,7 @@ def test_a_state_changed_in_place_is_told() -> None:
     kernel = UpdateState(update, stage=lambda *facts: told.append(facts))
     list(kernel(0, [old, [("fed", 2)]]))
 
-    assert told == [(0, [("idle", ["idle", "again"]), ("fed", [1, 2])], [])]
+    assert told == [(0, [("idle", ["idle", "again"]), ("fed", [1, 2])], [], 3)]
 
 
 def test_the_key_of_a_failing_update_is_known() -> None:

@@ -94,7 +94,8 @@ def _updated(
     if columnar.mode is Mode.VERIFY:
         _verify_update(kernel, index, inputs, made)
     if kernel.stage is not None:
-        kernel.stage(index, made.changed, made.gone)
+        count = 0 if made.state is None else made.state.count
+        kernel.stage(index, made.changed, made.gone, count)
     return made.state
 
 
@@ -114,13 +115,13 @@ def _try_out(old: Blocks, caller: Caller) -> None:
 def _verify_update(
     kernel: UpdateState, index: int, inputs: Sequence[Blocks], made: states.NextState
 ) -> None:
-    staged: list[tuple[list[Any], list[Any]]] = []
+    staged: list[tuple[list[Any], list[Any], int]] = []
     rows = replace(kernel, stage=lambda _i, *changes: staged.append(changes))
     expected = list(rows(index, list(map(_rows, inputs))))
     found = [] if made.state is None else made.state.thaw()
     verify(found, expected, "updateStateByKey")
     if made.state is None or states.is_exact(made.state.shape):
-        changed, gone = staged[0]
+        changed, gone, _ = staged[0]
         verify(made.changed, changed, "updateStateByKey, changes")
         verify(made.gone, gone, "updateStateByKey, keys gone")
 

@@ -96,6 +96,8 @@ class StateStore:
         # Held while a partition's changes go into both its map and what is staged.
         self._applying = [threading.Lock() for _ in range(partition_count)]
         self._staged: dict[int, dict[int, Changes]] = {}
+        self._key_counts: dict[int, int] = {}
+        """Of partitions that live in RDDs, as their tasks have told them."""
         self._sealed = begin - 1 if files.latest is None else files.latest
         """Versions up to this one are committed, or about to be: they don't change."""
         self._maps: dict[int, VersionedMap] | None = None
@@ -116,8 +118,9 @@ class StateStore:
         gone: Iterable[Any],
         *,
         stamp: int | None = None,
+        key_count: int | None = None,
     ) -> None:
-        """Note what one partition changed: kept states, keys dropped."""
+        """Note what one partition changed: kept states, keys dropped, keys there are now."""
         changes = Changes(
             partition,
             list(puts),
@@ -128,6 +131,8 @@ class StateStore:
         with self._lock:
             if version > self._sealed:
                 self._staged.setdefault(version, {})[partition] = changes
+                if key_count is not None:
+                    self._key_counts[partition] = key_count
 
     def map_as_of(self, version: int, partition: int) -> VersionedMap:
         """Return a map that can be read as of `version`.
@@ -281,6 +286,14 @@ class StateStore:
             each.forget_before(version)
 
     # Reading.
+
+    @property
+    def key_count(self) -> int | None:
+        """How many keys there are, as of the newest batch; None: no batch has told yet."""
+        with self._lock:
+            if self._maps is not None:
+                return sum(map(len, self._maps.values()))
+            return sum(self._key_counts.values()) if self._key_counts else None
 
     def rows(self, version: int, partition: int) -> Iterator[tuple[Any, Any]]:
         """Return the pairs of a committed version; states are the caller's own copies."""

@@ -138,14 +138,14 @@ class UpdateState:
     """The next state of every key: of those with state and of those with new values.
 
     Parents are the previous state (pairs, one a key) and the batch's pairs. With
-    `stage`, a call `stage(partition, changed pairs, gone keys)` tells what differs from
-    the previous state, and may be more than does, never less.
+    `stage`, a call `stage(partition, changed pairs, gone keys, count of keys)` tells what
+    differs from the previous state, which may be more than does, never less.
     """
 
     function: Callable[..., Any]
     form: StateFunction = StateFunction.VALUES
     time: Any = None
-    stage: Callable[[int, list[Any], list[Any]], None] | None = None
+    stage: Callable[[int, list[Any], list[Any], int], None] | None = None
 
     @property
     def is_known_by_columns(self) -> bool:
@@ -175,7 +175,7 @@ class UpdateState:
         else:
             updated = _updated_mutable(update, states, values, changes)
         if self.stage is not None:
-            self.stage(index, changes.changed, changes.gone)
+            self.stage(index, changes.changed, changes.gone, len(updated))
         return updated
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from millstream.engine.base import driver_link
@@ -23,28 +24,38 @@ class StageChanges:
     version: int
 
     def __call__(
-        self, partition: int, changed: Iterable[tuple[Any, Any]], gone: Iterable[Any]
+        self,
+        partition: int,
+        changed: Iterable[tuple[Any, Any]],
+        gone: Iterable[Any],
+        key_count: int,
     ) -> None:
-        """Stage the pairs that changed and the keys that went."""
+        """Stage the pairs that changed and the keys that went, and tell how many there are."""
         puts = {key: freeze_state(state) for key, state in changed}
         if driver_link.is_worker():
-            driver_link.tell(_TOPIC, (self, partition, puts, list(gone)))
+            driver_link.tell(_TOPIC, (self, partition, puts, list(gone), key_count))
         else:
-            self.stage(partition, puts, gone)
+            self.stage(partition, puts, gone, key_count)
 
     def stage(
-        self, partition: int, puts: Mapping[Any, Any], gone: Iterable[Any]
+        self,
+        partition: int,
+        puts: Mapping[Any, Any],
+        gone: Iterable[Any],
+        key_count: int,
     ) -> None:
         """Stage frozen states; in the process that has the store."""
-        find_store(self.token).stage(self.version, partition, puts, gone)
+        find_store(self.token).stage(
+            self.version, partition, puts, gone, key_count=key_count
+        )
 
 
 _TOPIC = "state"
 
 
-def _hear(news: "tuple[StageChanges, int, Mapping[Any, Any], list[Any]]") -> None:
-    changes, partition, puts, gone = news
-    changes.stage(partition, puts, gone)
+def _hear(news: "tuple[StageChanges, int, Mapping[Any, Any], list[Any], int]") -> None:
+    changes, partition, puts, gone, key_count = news
+    changes.stage(partition, puts, gone, key_count)
 
 
 driver_link.hear(_TOPIC, _hear)
@@ -119,6 +130,11 @@ class KeyedStateOperator(Operator):
         for partition, puts in placed.items():
             self.states.stage(self.states.begin, partition, puts, (), stamp=first_ms)
         self.states.commit(self.states.begin)
+
+    @property
+    def resident_rdd(self) -> Any:
+        """The RDD that keeps the newest batch's state in memory, if an RDD does."""
+        return None
 
     def before(self, time_ms: int) -> Any:
         """Return the state RDD of the batch before, made or read; None if there is none.
@@ -208,6 +224,12 @@ class StateOperator(KeyedStateOperator):
         """Whether each key's state is in the partition that `place` says."""
         return self._is_placed
 
+    @property
+    def resident_rdd(self) -> Any:
+        """The RDD that keeps the newest batch's state in memory; None before the first."""
+        made = list(self.generated.items())  # At once: the next batch adds to them.
+        return max(made, key=itemgetter(0))[1] if made else None
+
     def compute(self, time_ms: int) -> Any:
         """Return the next state; the old one when the batch has no RDD at all."""
         (parent,) = self.parents
@@ -255,7 +277,7 @@ class StateOperator(KeyedStateOperator):
             or before[key] != state
         }
         gone = [key for key in before if key not in known]
-        self.states.stage(version, 0, puts, gone)
+        self.states.stage(version, 0, puts, gone, key_count=len(known))
 
     def after_commit(self, version: int) -> None:
         """Let the RDD read from the store what memory no longer has."""
