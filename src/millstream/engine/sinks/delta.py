@@ -21,7 +21,13 @@ from millstream.engine.base.secrets import Secret, revealed, without_password
 from millstream.engine.sinks.contract import Opening, Sink, SinkBatch, check_run
 from millstream.engine.sinks.records import Records
 from millstream.engine.sinks.tables.errors import TableError
-from millstream.engine.sinks.tables.fitting import Types, fitted, stored, unified
+from millstream.engine.sinks.tables.fitting import (
+    Types,
+    check_can_be_made,
+    fitted,
+    stored,
+    unified,
+)
 from millstream.engine.sinks.tables.handed_over import (
     HandedOver,
     Place,
@@ -176,9 +182,7 @@ class DeltaSink(Sink[Any]):
         """Return what records have to be like, and how they are to be written."""
         known = polars_schema(table.schema().to_arrow())
         if list(known) == [_EMPTY]:
-            if not schema:
-                msg = f"{self.identity} can't be made: all columns are None"
-                raise SparkError(msg, hint="pass types={column: Polars type}")
+            check_can_be_made(self.identity, schema, "Polars type")
             return schema, {
                 "mode": "overwrite",
                 "schema_mode": "overwrite",

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import polars as pl
 
 from millstream.engine.base.clock import monotonic_s
-from millstream.engine.base.errors import IllegalStateError, SparkError
+from millstream.engine.base.errors import IllegalStateError
 from millstream.engine.base.extras import needed
 from millstream.engine.sinks.contract import (
     Opening,
@@ -26,7 +26,13 @@ from millstream.engine.sinks.contract import (
 )
 from millstream.engine.sinks.records import Records
 from millstream.engine.sinks.tables.errors import TableError
-from millstream.engine.sinks.tables.fitting import Types, fitted, stored, unified
+from millstream.engine.sinks.tables.fitting import (
+    Types,
+    check_can_be_made,
+    fitted,
+    stored,
+    unified,
+)
 from millstream.engine.sinks.tables.handed_over import (
     HandedOver,
     Place,
@@ -206,12 +212,7 @@ class DuckDbSink(Sink[Any]):
         """Return the table's columns, when it has all those of the records."""
         known = self._columns(database)
         if not known:
-            if not self._create:
-                msg = f"{self.identity} isn't there"
-                raise SparkError(msg, hint="make it, or pass create=True")
-            if not schema:
-                msg = f"{self.identity} can't be made: all columns are None"
-                raise SparkError(msg, hint="pass types={column: Polars type}")
+            check_can_be_made(self.identity, schema, "Polars type", create=self._create)
             types = _sql_types(database, schema)
             database.execute(create_table(self._table, types, self._key)).fetchall()
             return self._columns(database)

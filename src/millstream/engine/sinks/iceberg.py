@@ -19,7 +19,13 @@ from millstream.engine.base.secrets import Secret, revealed
 from millstream.engine.sinks.contract import Opening, Sink, SinkBatch, check_run
 from millstream.engine.sinks.records import Records
 from millstream.engine.sinks.tables.errors import TableError
-from millstream.engine.sinks.tables.fitting import Types, fitted, stored, unified
+from millstream.engine.sinks.tables.fitting import (
+    Types,
+    check_can_be_made,
+    fitted,
+    stored,
+    unified,
+)
 from millstream.engine.sinks.tables.handed_over import (
     HandedOver,
     Place,
@@ -169,9 +175,8 @@ class IcebergSink(Sink[Any]):
         """Return what records have to be like, when the table has their columns."""
         known = polars_schema(table.schema().as_arrow())
         is_new = not known
-        if is_new and not schema:
-            msg = f"{self.identity} can't be made: all columns are None"
-            raise SparkError(msg, hint="pass types={column: Polars type}")
+        if is_new:
+            check_can_be_made(self.identity, schema, "Polars type")
         fields = [table.schema().find_field(f.source_id) for f in table.spec().fields]
         there = tuple(field.name for field in fields)
         if not is_new and self._partition_by and there != self._partition_by:

@@ -27,6 +27,7 @@ from millstream.engine.sinks.contract import (
 )
 from millstream.engine.sinks.records import Records
 from millstream.engine.sinks.tables.errors import TableError
+from millstream.engine.sinks.tables.fitting import check_can_be_made
 from millstream.engine.sinks.tables.frame_spool import FrameSpool
 from millstream.engine.sinks.tables.sql import (
     as_json,
@@ -190,13 +191,8 @@ class SqliteSink(Sink[Any]):
         """Return records as the table takes them, which has all their columns."""
         known = _columns(database, self._table)
         if not known:
-            if not self._create:
-                msg = f"{self.identity} isn't there"
-                raise SparkError(msg, hint="make it, or pass create=True")
             types = types_for(frame, self._types, _type_of)
-            if not types:
-                msg = f"{self.identity} can't be made: all columns are None"
-                raise SparkError(msg, hint="pass types={column: type in SQL}")
+            check_can_be_made(self.identity, types, "type in SQL", create=self._create)
             database.execute(create_table(self._table, types, self._key, " STRICT"))
             known = list(types)
         new = new_columns(frame, known, self.identity, evolve=self._evolve)

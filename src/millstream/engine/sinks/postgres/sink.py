@@ -21,7 +21,6 @@ from millstream.engine.base.errors import (
     IllegalStateError,
     PySparkTypeError,
     PySparkValueError,
-    SparkError,
 )
 from millstream.engine.base.extras import needed
 from millstream.engine.base.secrets import (
@@ -48,6 +47,7 @@ from millstream.engine.sinks.postgres.copying import (
 )
 from millstream.engine.sinks.records import Records
 from millstream.engine.sinks.tables.errors import TableError
+from millstream.engine.sinks.tables.fitting import check_can_be_made
 from millstream.engine.sinks.tables.sql import (
     check_mode,
     create_table,
@@ -238,13 +238,8 @@ class PostgresSink(Sink[Any]):
     ) -> dict[str, PostgresColumn]:
         known = columns_of(cursor, self._table)
         if not known:
-            if not self._create:
-                msg = f"{self.identity} isn't there"
-                raise SparkError(msg, hint="make it, or pass create=True")
             types = types_for(frame, self._types, type_of)
-            if not types:
-                msg = f"{self.identity} can't be made: all columns are None"
-                raise SparkError(msg, hint="pass types={column: type in SQL}")
+            check_can_be_made(self.identity, types, "type in SQL", create=self._create)
             cursor.execute(create_table(self._table, types, self._key))
             known = columns_of(cursor, self._table)
         new = new_columns(frame, known, self.identity, evolve=self._evolve)

@@ -12,6 +12,24 @@ Types = Mapping[str, Any]
 """Polars types by column."""
 
 
+def check_can_be_made(
+    table: str, types: Mapping[str, object], kind: str, *, create: bool = True
+) -> None:
+    """Check that a table that isn't there may be made, and has columns with these types.
+
+    `kind` is what types are given as: "type in SQL" or "Polars type".
+
+    Raises:
+        SparkError: It may not be made, or no record has told a column's type.
+    """
+    if not create:
+        msg = f"{table} isn't there"
+        raise SparkError(msg, hint="make it, or pass create=True")
+    if not types:
+        msg = f"{table} can't be made: all columns are None"
+        raise SparkError(msg, hint=f"pass types={{column: {kind}}}")
+
+
 def unified(schemas: Sequence[pl.Schema], given: Types) -> pl.Schema:
     """Return the one schema for frames of several; columns of nothing but None left out.
 
