@@ -6,11 +6,10 @@ that go on from the same version with the same identifier exclude each other, so
 that was replaced is refused.
 """
 
-import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 import polars as pl
@@ -18,8 +17,7 @@ import polars as pl
 from millstream.engine.base.errors import SparkError
 from millstream.engine.base.extras import needed
 from millstream.engine.base.secrets import Secret, revealed, without_password
-from millstream.engine.sinks.contract import Opening, Sink, SinkBatch, check_run
-from millstream.engine.sinks.records import Records
+from millstream.engine.sinks.contract import Opening, SinkBatch
 from millstream.engine.sinks.tables.errors import TableError
 from millstream.engine.sinks.tables.fitting import (
     Types,
@@ -33,20 +31,18 @@ from millstream.engine.sinks.tables.handed_over import (
     Place,
     as_arrow,
     frames_of,
-    hand_over,
-    has_files,
     read_in_a_thread,
     schemas_of,
 )
 from millstream.engine.sinks.tables.lake import (
+    LakeSink,
+    Marks,
     lake_type,
     options_apart,
     polars_schema,
 )
 from millstream.engine.sinks.tables.sql import new_columns
 
-T = TypeVar("T")
-_TRIES, _WAIT_S = 8, 0.05
 _FILE_BYTES = 32 << 20
 _EMPTY = "millstream_has_no_batch_yet"
 """The one column of a table before its first records: Delta Lake has none without."""
@@ -58,7 +54,7 @@ _BOUNDS = {
 }
 
 
-class DeltaSink(Sink[Any]):
+class DeltaSink(LakeSink):
     """Writes records to a Delta Lake table: dicts, rows, dataclasses, or columns."""
 
     def __init__(
@@ -85,9 +81,8 @@ class DeltaSink(Sink[Any]):
         text = str(uri)
         self._is_remote = len(urlsplit(text).scheme) > 1 and "://" in text
         self._uri = text if self._is_remote else str(Path(text).absolute())
-        self._partition_by = tuple(partition_by)
-        self._evolve, self._types = evolve, dict(types or {})
-        self._options = options_apart(storage_options or {}, "delta")
+        options = options_apart(storage_options or {}, "delta")
+        super().__init__(options, partition_by, types, evolve=evolve)
 
     @property
     def identity(self) -> str:
@@ -96,14 +91,11 @@ class DeltaSink(Sink[Any]):
 
     # On the driver.
 
-    def open(self, output: str, run: int) -> Opening:
-        """Make the table if it isn't there, and keep the run's number in it."""
-        opening = self._retried(lambda: self._opened(output, run))
-        self._place(output).clear()
-        return opening
+    @contextmanager
+    def _library(self) -> Iterator[Any]:
+        yield needed("deltalake", "delta", "DeltaSink")
 
-    def _opened(self, output: str, run: int) -> Opening:
-        deltalake = needed("deltalake", "delta", "DeltaSink")
+    def _opened(self, deltalake: Any, output: str, run: int) -> Opening:
         options = self._storage_options()
         if not deltalake.DeltaTable.is_deltatable(self._uri, options):
             # A run has to be known before there are records, and a column at least.
@@ -114,47 +106,16 @@ class DeltaSink(Sink[Any]):
                 commit_properties=_marks({_run_of(output): run}),
             )
             return Opening(run, None)
-        table = self._table()
+        table = self._table(deltalake)
         known = table.transaction_version(_run_of(output))
         kept = run if known is None else max(known + 1, run)
         _commit_marks(table, {_run_of(output): kept})
         return Opening(kept, table.transaction_version(output))
 
-    def begin(self, batch: SinkBatch) -> Collection[int]:
-        """Return all partitions, if the batch is committed."""
-        there = self._retried(lambda: self._is_there(self._table(), batch))
-        return range(batch.partitions) if there else ()
-
-    def check(self, records: Records[Any]) -> None:
-        """Raise if some of these records have no place in a table."""
-        records.check_tables()
-
-    def write(self, batch: SinkBatch, partition: int, records: Records[Any]) -> Any:
-        """Return a partition for the driver."""
-        with self._told():
-            return hand_over(
-                records,
-                batch,
-                partition,
-                lambda: self._place(batch.output).of_run(batch.run),
-            )
-
-    def commit(self, batch: SinkBatch, written: Mapping[int, Any]) -> None:
-        """Commit the batch, with its mark; one without records needs none."""
-        if any(each.rows for each in written.values()):
-            self._retried(lambda: self._committed(batch, written))
-        if has_files(written):
-            with self._told():
-                self._place(batch.output).of_run(batch.run).clear()
-
-    def abort(self, batch: SinkBatch) -> None:
-        """Delete files that tasks have handed over."""
-        with self._told():
-            self._place(batch.output).of_run(batch.run).clear()
-
-    def _committed(self, batch: SinkBatch, written: Mapping[int, HandedOver]) -> None:
-        deltalake = needed("deltalake", "delta", "DeltaSink")
-        table = self._table()
+    def _committed(
+        self, deltalake: Any, batch: SinkBatch, written: Mapping[int, HandedOver]
+    ) -> None:
+        table = self._table(deltalake)
         if self._is_there(table, batch):
             return
         schema = stored(unified(schemas_of(written), self._types), _type_of)
@@ -188,13 +149,7 @@ class DeltaSink(Sink[Any]):
                 "schema_mode": "overwrite",
                 "partition_by": list(self._partition_by) or None,
             }
-        there = tuple(table.metadata().partition_columns)
-        if self._partition_by and there != self._partition_by:
-            msg = (
-                f"{self.identity} is partitioned by {', '.join(there) or 'nothing'}, not "
-                f"by {', '.join(self._partition_by)}"
-            )
-            raise SparkError(msg, hint="leave partition_by out, or write a new table")
+        self._check_partitioned_by(table.metadata().partition_columns)
         empty = pl.DataFrame(schema=schema)
         new = new_columns(empty, known, self.identity, evolve=self._evolve)
         target = {name: known.get(name, dtype) for name, dtype in schema.items()}
@@ -206,32 +161,17 @@ class DeltaSink(Sink[Any]):
             "schema_mode": "merge",
         }
 
-    # Marks.
-
-    def _is_there(self, table: Any, batch: SinkBatch) -> bool:
-        """Say whether a batch is committed; refuse an older run."""
-        check_run(
-            batch, table.transaction_version(_run_of(batch.output)) or 0, self.identity
+    def _marks_of(self, table: Any, output: str) -> Marks:
+        return Marks(
+            table.transaction_version(_run_of(output)) or 0,
+            table.transaction_version(output),
         )
-        newest_ms = table.transaction_version(batch.output)
-        return newest_ms is not None and newest_ms >= batch.time_ms
 
-    def _retried(self, work: Callable[[], T]) -> T:
-        """Do what ends in a commit; again, some times, where others were faster."""
+    # Errors.
+
+    def _is_late(self, error: BaseException | None) -> bool:
         deltalake = needed("deltalake", "delta", "DeltaSink")
-        for attempt in range(1, _TRIES + 1):
-            try:
-                with self._told():
-                    return work()
-            except TableError as error:
-                is_late = isinstance(
-                    error.__cause__, deltalake.exceptions.CommitFailedError
-                )
-                if not is_late or attempt == _TRIES:
-                    raise
-                threading.Event().wait(_WAIT_S * attempt)
-        msg = "the last try returns or raises"
-        raise AssertionError(msg)
+        return isinstance(error, deltalake.exceptions.CommitFailedError)
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -242,17 +182,12 @@ class DeltaSink(Sink[Any]):
         except SparkError:
             raise
         except (deltalake.exceptions.DeltaError, OSError, ValueError) as error:
-            text = " ".join(str(error).split())
-            for value in self._options.values():
-                if isinstance(value, Secret):
-                    text = text.replace(value.reveal(), "*****")
-            msg = f"{self.identity}: {text}"
+            msg = f"{self.identity}: {self._shown(error)}"
             raise TableError(msg, hint=_HINT) from error
 
     # Storage.
 
-    def _table(self) -> Any:
-        deltalake = needed("deltalake", "delta", "DeltaSink")
+    def _table(self, deltalake: Any) -> Any:
         return deltalake.DeltaTable(self._uri, storage_options=self._storage_options())
 
     def _storage_options(self) -> dict[str, str]:

@@ -6,18 +6,16 @@ were read with: the library's own retries, which would let a stale writer in, ar
 run adds an empty snapshot, so that whatever an older one is about to commit is refused.
 """
 
-import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, TypeVar
+from typing import Any
 
 import polars as pl
 
 from millstream.engine.base.errors import PySparkTypeError, SparkError
 from millstream.engine.base.extras import needed
 from millstream.engine.base.secrets import Secret, revealed
-from millstream.engine.sinks.contract import Opening, Sink, SinkBatch, check_run
-from millstream.engine.sinks.records import Records
+from millstream.engine.sinks.contract import Opening, SinkBatch
 from millstream.engine.sinks.tables.errors import TableError
 from millstream.engine.sinks.tables.fitting import (
     Types,
@@ -31,22 +29,19 @@ from millstream.engine.sinks.tables.handed_over import (
     Place,
     as_arrow,
     frames_of,
-    hand_over,
-    has_files,
     schemas_of,
 )
 from millstream.engine.sinks.tables.lake import (
+    LakeSink,
+    Marks,
     lake_type,
     options_apart,
     polars_schema,
 )
 from millstream.engine.sinks.tables.sql import new_columns
 
-T = TypeVar("T")
-_TRIES, _WAIT_S = 8, 0.05
 
-
-class IcebergSink(Sink[Any]):
+class IcebergSink(LakeSink):
     """Writes records to an Iceberg table: dicts, rows, dataclasses, or columns."""
 
     def __init__(
@@ -78,11 +73,10 @@ class IcebergSink(Sink[Any]):
             msg = f"an Iceberg table is named 'namespace.table', not {table!r}"
             raise PySparkTypeError(msg)
         self._parts = parts
-        self._partition_by = tuple(partition_by)
-        self._evolve, self._types = evolve, dict(types or {})
         settings = dict(catalog)
         self._catalog_name = str(settings.pop("name", "default"))
-        self._catalog_settings = options_apart(settings, "iceberg")
+        options = options_apart(settings, "iceberg")
+        super().__init__(options, partition_by, types, evolve=evolve)
 
     @property
     def identity(self) -> str:
@@ -90,13 +84,6 @@ class IcebergSink(Sink[Any]):
         return f"Iceberg table {self._catalog_name}.{'.'.join(self._parts)}"
 
     # On the driver.
-
-    def open(self, output: str, run: int) -> Opening:
-        """Make the table if it isn't there, and keep the run's number in it."""
-        opening = self._retried(lambda catalog: self._opened(catalog, output, run))
-        with self._told():
-            self._place(output).clear()
-        return opening
 
     def _opened(self, catalog: Any, output: str, run: int) -> Opening:
         exceptions = needed("pyiceberg.exceptions", "iceberg", "IcebergSink")
@@ -115,39 +102,6 @@ class IcebergSink(Sink[Any]):
             )
         newest = table.properties.get(_batch_of(output))
         return Opening(kept, None if newest is None else int(newest))
-
-    def begin(self, batch: SinkBatch) -> Collection[int]:
-        """Return all partitions, if the batch is committed."""
-        there = self._retried(
-            lambda catalog: self._is_there(self._table(catalog), batch)
-        )
-        return range(batch.partitions) if there else ()
-
-    def check(self, records: Records[Any]) -> None:
-        """Raise if some of these records have no place in a table."""
-        records.check_tables()
-
-    def write(self, batch: SinkBatch, partition: int, records: Records[Any]) -> Any:
-        """Return a partition for the driver."""
-        with self._told():
-            return hand_over(
-                records,
-                batch,
-                partition,
-                lambda: self._place(batch.output).of_run(batch.run),
-            )
-
-    def commit(self, batch: SinkBatch, written: Mapping[int, Any]) -> None:
-        """Commit the batch, with its mark; one without records needs none."""
-        if any(each.rows for each in written.values()):
-            self._retried(lambda catalog: self._committed(catalog, batch, written))
-        if has_files(written):
-            self.abort(batch)
-
-    def abort(self, batch: SinkBatch) -> None:
-        """Delete files that tasks have handed over."""
-        with self._told():
-            self._place(batch.output).of_run(batch.run).clear()
 
     def _committed(
         self, catalog: Any, batch: SinkBatch, written: Mapping[int, HandedOver]
@@ -178,13 +132,8 @@ class IcebergSink(Sink[Any]):
         if is_new:
             check_can_be_made(self.identity, schema, "Polars type")
         fields = [table.schema().find_field(f.source_id) for f in table.spec().fields]
-        there = tuple(field.name for field in fields)
-        if not is_new and self._partition_by and there != self._partition_by:
-            msg = (
-                f"{self.identity} is partitioned by {', '.join(there) or 'nothing'}, not "
-                f"by {', '.join(self._partition_by)}"
-            )
-            raise SparkError(msg, hint="leave partition_by out, or write a new table")
+        if not is_new:
+            self._check_partitioned_by([field.name for field in fields])
         empty = pl.DataFrame(schema=schema)
         evolve = self._evolve or is_new
         new = new_columns(empty, known, self.identity, evolve=evolve)
@@ -200,33 +149,18 @@ class IcebergSink(Sink[Any]):
                     spec.add_identity(name)
         return pl.Schema({**schema, **known})
 
-    # Marks.
-
-    def _is_there(self, table: Any, batch: SinkBatch) -> bool:
-        """Say whether a batch is committed; refuse an older run."""
-        check_run(
-            batch, int(table.properties.get(_run_of(batch.output), 0)), self.identity
+    def _marks_of(self, table: Any, output: str) -> Marks:
+        newest_ms = table.properties.get(_batch_of(output))
+        return Marks(
+            int(table.properties.get(_run_of(output), 0)),
+            None if newest_ms is None else int(newest_ms),
         )
-        newest_ms = table.properties.get(_batch_of(batch.output))
-        return newest_ms is not None and int(newest_ms) >= batch.time_ms
 
-    def _retried(self, work: Callable[[Any], T]) -> T:
-        """Do what ends in a commit; again, some times, where others were faster.
+    # Errors.
 
-        Each time the marks are read anew, and the commit made from the beginning.
-        """
+    def _is_late(self, error: BaseException | None) -> bool:
         exceptions = needed("pyiceberg.exceptions", "iceberg", "IcebergSink")
-        for attempt in range(1, _TRIES + 1):
-            try:
-                with self._told(), self._catalog() as catalog:
-                    return work(catalog)
-            except TableError as error:
-                is_late = isinstance(error.__cause__, exceptions.CommitFailedException)
-                if not is_late or attempt == _TRIES:
-                    raise
-                threading.Event().wait(_WAIT_S * attempt)
-        msg = "the last try returns or raises"
-        raise AssertionError(msg)
+        return isinstance(error, exceptions.CommitFailedException)
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -237,21 +171,15 @@ class IcebergSink(Sink[Any]):
             raise
         except Exception as error:
             # The library lets through those of its catalogs' and storages' clients.
-            text = " ".join(str(error).split())
-            for value in self._catalog_settings.values():
-                if isinstance(value, Secret):
-                    text = text.replace(value.reveal(), "*****")
-            msg = f"{self.identity}: {type(error).__name__}: {text}"
+            msg = f"{self.identity}: {type(error).__name__}: {self._shown(error)}"
             raise TableError(msg, hint=_HINT) from error
 
     # The catalog.
 
     @contextmanager
-    def _catalog(self) -> Iterator[Any]:
+    def _library(self) -> Iterator[Any]:
         catalogs = needed("pyiceberg.catalog", "iceberg", "IcebergSink")
-        catalog = catalogs.load_catalog(
-            self._catalog_name, **revealed(self._catalog_settings)
-        )
+        catalog = catalogs.load_catalog(self._catalog_name, **revealed(self._options))
         try:
             yield catalog
         finally:
@@ -277,7 +205,7 @@ class IcebergSink(Sink[Any]):
     def _place(self, output: str) -> Place:
         """Return where large partitions wait, in the table's own storage."""
         arrow_io = needed("pyiceberg.io.pyarrow", "iceberg", "IcebergSink")
-        with self._catalog() as catalog:
+        with self._library() as catalog:
             table = self._table(catalog)
         location = f"{table.location().rstrip('/')}/_millstream"
         files = arrow_io.PyArrowFileIO(table.io.properties)
