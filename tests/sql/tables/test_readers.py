@@ -87,6 +87,22 @@ def test_modes_do_what_they_say(spark: SparkSession, frame: Any, here: Path) -> 
         frame.write.mode("replace").parquet("out")
 
 
+def test_only_a_directory_that_is_whole_says_so(
+    spark: SparkSession, frame: Any, here: Path
+) -> None:
+    """By `_SUCCESS`, which goes before more is written; it is no table's file."""
+    frame.write.parquet("out")
+    assert (here / "out" / "_SUCCESS").read_bytes() == b""
+    failing = spark.range(4).selectExpr("assert_true(id < 3) is null a", "id")
+
+    with pytest.raises(PySparkException):
+        failing.write.mode("append").parquet("out")
+    assert not (here / "out" / "_SUCCESS").exists()
+    frame.write.mode("append").partitionBy("id").parquet("parts")
+    assert (here / "parts" / "_SUCCESS").exists()
+    assert spark.read.parquet("parts").count() == 2
+
+
 def test_what_is_read_is_not_overwritten(
     spark: SparkSession, frame: Any, here: Path
 ) -> None:
@@ -123,7 +139,7 @@ def test_partitions_are_directories_with_types(spark: SparkSession, here: Path) 
     frame = spark.createDataFrame(rows, "k int, day string, word string, v int")
     frame.write.partitionBy("k", "day", "word").json("parts")
 
-    assert {each.name for each in here.glob("parts/*")} == {"k=1", "k=20"}
+    assert {each.name for each in here.glob("parts/*=*")} == {"k=1", "k=20"}
     read = spark.read.json("parts")
     assert read.schema.simpleString() == "struct<v:bigint,k:int,day:date,word:string>"
     days = datetime.date(2020, 1, 2), datetime.date(1969, 12, 31)
@@ -144,7 +160,7 @@ def test_partitions_of_null_come_back_as_null(
     frame.write.partitionBy("k", "word").format(source).save("parts")
 
     null = "__HIVE_DEFAULT_PARTITION__"
-    assert {each.name for each in here.glob("parts/*")} == {"k=0", f"k={null}"}
+    assert {each.name for each in here.glob("parts/*=*")} == {"k=0", f"k={null}"}
     read = spark.read.schema("v string").format(source).load("parts")
     assert read.schema.simpleString() == "struct<v:string,k:int,word:string>"
     found = sorted(map(tuple, read.collect()))
@@ -229,6 +245,21 @@ def test_csv_values_are_what_the_schema_says(spark: SparkSession, here: Path) ->
     assert told.collect() == [(1, None, "a "), (None, day, None)]
     (here / "t.csv").write_text("1\t2\n")
     assert spark.read.csv("t.csv", sep="\\t").collect() == [("1", "2")]
+
+
+def test_options_can_be_given_by_place(spark: SparkSession, here: Path) -> None:
+    """As in PySpark; one more than there are is no option."""
+    (here / "a.csv").write_text("1|2\n")
+    (here / "a.json").write_text('{"a":1}\n')
+    texts = spark.sparkContext.parallelize(["3|4"])
+
+    assert spark.read.csv("a.csv", "a int, b int", "|").collect() == [(1, 2)]
+    assert spark.read.csv(texts, "a int, b int", "|").collect() == [(3, 4)]
+    assert spark.read.json("a.json", "a string", False).collect() == [("1",)]
+    with pytest.raises(PySparkNotImplementedError, match="primitivesAsString"):
+        spark.read.json("a.json", "a string", True)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'separator'"):
+        spark.read.csv("a.csv", separator="|")
 
 
 def test_texts_are_lines_or_whole_files(spark: SparkSession, here: Path) -> None:

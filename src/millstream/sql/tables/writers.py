@@ -24,6 +24,9 @@ from millstream.sql.tables.paths import (
     quoted,
 )
 
+_DONE = "_SUCCESS"
+"""The empty file that tells who waits for a directory that it is whole."""
+
 _readwriter = client.module("sql.connect.readwriter")
 _frames: Any = client.module("sql.connect.dataframe")
 _errors = client.module("errors")
@@ -105,9 +108,12 @@ class Writer(_readwriter.DataFrameWriter):  # type: ignore[misc,name-defined]
         partitions = self._write.partitioning_cols
         if partitions:
             self._write._child = _partitionable(self._df, self._spark, partitions)
+        if local is not None:
+            Path(local, _DONE).unlink(missing_ok=True)
         super().save(place)
         if local is not None:
             self._complete(source, Path(local))
+            Path(local, _DONE).touch()
 
     def _complete(self, source: str, directory: Path) -> None:
         """Have a directory there though no record was written, with the columns."""
