@@ -30,6 +30,7 @@ pytest_collect_file = Sybil(
         "ARCHITECTURE.md",
         "CONTRIBUTING.md",
         "docs/*.md",
+        "docs/guides/*.md",
         "docs/sources/*.md",
         "docs/sinks/*.md",
         "docs/sql/*.md",

@@ -2,6 +2,7 @@
 
 FEED_KEY=... python examples/actor_feeder.py HOST PORT < some_text.txt
 
+That program listens on HOST:PORT, and both have the same FEED_KEY, of 16 characters or more.
 Each line is acknowledged before the next one is sent. One that isn't is sent again: the
 receiver may not run yet, or begin anew.
 """

@@ -1,6 +1,7 @@
 """Counts the words of a TCP server's lines, received by a coroutine.
 
-millstream run examples/async_receiver.py HOST PORT
+python examples/line_server.py 9999 some_text.txt &
+millstream run examples/async_receiver.py localhost 9999
 """
 
 import asyncio

@@ -3,6 +3,8 @@
 python examples/bad_records.py /tmp/incoming /tmp/dead-letters
 millstream dead-letters /tmp/dead-letters
 millstream replay-dead-letters /tmp/dead-letters
+
+/tmp/incoming is watched: move text files into it, a number a line, some of them none.
 """
 
 import sys

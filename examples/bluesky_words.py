@@ -1,6 +1,9 @@
 """Counts the words of posts on Bluesky, over the last minute, every two seconds.
 
 millstream run examples/bluesky_words.py [--url URL]
+
+It reads what everybody posts now, from a public server, or the Jetstream at URL: no account
+is needed.
 """
 
 import argparse

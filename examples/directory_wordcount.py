@@ -1,6 +1,8 @@
 """Counts the words of text files as they appear in a directory.
 
 millstream run examples/directory_wordcount.py /tmp/incoming
+
+The directory is watched: move text files into it.
 """
 
 import sys

@@ -3,7 +3,8 @@
 pip install 'millstream[kafka]'
 millstream run examples/kafka_commits.py 127.0.0.1:9092 lines my-group
 
-Each record is put out at least once: a restart begins where the group has committed.
+The arguments are a broker, a topic that is there, and a group of consumers. Each record is
+put out at least once: a restart begins where the group has committed.
 """
 
 import sys

@@ -2,7 +2,8 @@
 
 millstream run examples/kafka_sink.py DIRECTORY BOOTSTRAP_SERVERS TOPIC CHECKPOINT_DIRECTORY
 
-Move text files into DIRECTORY; read the topic with isolation.level=read_committed.
+Move text files into DIRECTORY. BOOTSTRAP_SERVERS are brokers, such as localhost:9092; read
+TOPIC with isolation.level=read_committed.
 """
 
 import sys

@@ -2,6 +2,9 @@
 
 pip install 'millstream[kafka]'
 millstream run examples/kafka_wordcount.py 127.0.0.1:9092 lines /data/checkpoint
+
+The arguments are a broker, a topic that is there, whose records are lines of text, and where
+to keep how far this is.
 """
 
 import sys

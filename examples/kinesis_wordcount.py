@@ -2,9 +2,9 @@
 
 millstream run examples/kinesis_wordcount.py STREAM REGION CHECKPOINT_DIRECTORY [ENDPOINT]
 
-The credentials are the environment's: AWS_PROFILE, AWS_ACCESS_KEY_ID and
-AWS_SECRET_ACCESS_KEY, or the machine's role. With a server for tests, such as moto's or
-kinesalite, ENDPOINT is its URL.
+STREAM is there already, in REGION; its records are lines of text. The credentials are
+the environment's: AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the machine's
+role. With a server for tests, such as moto's or kinesalite, ENDPOINT is its URL.
 """
 
 import sys

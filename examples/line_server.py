@@ -1,6 +1,9 @@
 """Sends the lines of a file to whoever connects, a few at a time, for ever.
 
 python examples/line_server.py PORT FILE [LINES_A_SECOND]
+
+FILE is a text; ten of its lines go out a second, or LINES_A_SECOND. It listens on loopback,
+and says on which port: with 0 for PORT, on a free one.
 """
 
 import itertools

@@ -2,7 +2,8 @@
 
 millstream run examples/nats_sink.py DIRECTORY URL STREAM CHECKPOINT_DIRECTORY
 
-STREAM is to store the subjects counts.*: `nats stream add counts --subjects 'counts.*'`.
+With `nats-server -js` on this machine, URL is nats://localhost:4222. STREAM is to store the
+subjects counts.*: `nats stream add counts --subjects 'counts.*'`.
 Move text files into DIRECTORY; `nats sub 'counts.*'` shows what is published.
 """
 

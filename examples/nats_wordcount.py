@@ -3,7 +3,7 @@
 millstream run examples/nats_wordcount.py URL STREAM CHECKPOINT_DIRECTORY
 
 With `nats-server -js` on this machine: URL is nats://localhost:4222;
-`nats stream add words --subjects 'words.>'` makes a stream, and
+`nats stream add words --subjects 'words.>'` makes a STREAM, words, and
 `nats pub words.a 'hello stream'` publishes.
 """
 

@@ -2,6 +2,8 @@
 
 python examples/line_server.py 9999 some_text.txt &
 millstream run examples/network_wordcount.py localhost 9999
+
+Any server that sends lines will do.
 """
 
 import sys

@@ -2,8 +2,9 @@
 
 millstream run examples/own_sink.py DIRECTORY DATABASE CHECKPOINT_DIRECTORY
 
-DATABASE is an SQLite file. Whatever is killed when, its table `records` has each batch's
-counts once: `sqlite3 DATABASE 'select data from records'`.
+DIRECTORY is watched: move text files into it. DATABASE is an SQLite file.
+Whatever is killed when, its table `records` has each batch's counts once:
+`sqlite3 DATABASE 'select data from records'`.
 """
 
 import json

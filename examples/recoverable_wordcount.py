@@ -2,7 +2,8 @@
 
 millstream run examples/recoverable_wordcount.py /data/in /data/checkpoint
 
-Stop it, change it, see what a restart would keep, and start it again:
+The first directory is watched: move text files into it. Stop the program,
+change it, see what a restart would keep, and start it again:
 
 millstream checkpoint plan /data/checkpoint recoverable_wordcount.py /data/in /data/checkpoint
 """

@@ -2,7 +2,8 @@
 
 millstream run examples/redis_sink.py DIRECTORY URL KEY CHECKPOINT_DIRECTORY
 
-Move text files into DIRECTORY; `redis-cli HGETALL KEY` shows the counts.
+Move text files into DIRECTORY. URL is a server's, such as redis://localhost:6379/0;
+`redis-cli HGETALL KEY` shows the counts.
 """
 
 import sys

@@ -3,7 +3,7 @@
 millstream run examples/redis_wordcount.py URL STREAM CHECKPOINT_DIRECTORY
 
 With `valkey-server` or `redis-server` on this machine: URL is redis://localhost:6379/0;
-`redis-cli XADD words '*' text 'hello stream'` adds an entry.
+`redis-cli XADD STREAM '*' text 'hello stream'` adds an entry.
 """
 
 import sys

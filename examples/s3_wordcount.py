@@ -2,8 +2,9 @@
 
 millstream run examples/s3_wordcount.py s3://BUCKET/PREFIX
 
-Credentials are taken from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the region from
-AWS_REGION; for a server that isn't Amazon's, its address from AWS_ENDPOINT_URL.
+BUCKET is there, and text is put below PREFIX while this runs. Credentials are taken
+from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the region from AWS_REGION; for a server
+that isn't Amazon's, its address from AWS_ENDPOINT_URL.
 """
 
 import sys

@@ -1,5 +1,6 @@
 """Counts words over a socket since the start: state carried from batch to batch.
 
+python examples/line_server.py 9999 some_text.txt &
 millstream run examples/stateful_wordcount.py localhost 9999 /tmp/checkpoint
 """
 

@@ -1,6 +1,9 @@
 """Counts the hashtags of posts on X that have a word.
 
 TWITTER_BEARER_TOKEN=... millstream run examples/twitter_hashtags.py WORD [--url URL]
+
+It needs an account of X's API: TWITTER_BEARER_TOKEN is its token, WORD a rule of a filtered
+stream, such as python. URL is where the API is, if it isn't at X.
 """
 
 import argparse

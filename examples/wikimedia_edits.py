@@ -1,6 +1,9 @@
 """Counts the edits of each wiki, batch by batch.
 
 millstream run examples/wikimedia_edits.py [--url URL]
+
+It reads the edits that are made now, from Wikimedia's public server, or the one at URL: no
+account is needed.
 """
 
 import argparse

@@ -1,5 +1,6 @@
 """Counts the words of the last ten seconds, every two seconds, step by step.
 
+python examples/line_server.py 9999 some_text.txt &
 millstream run examples/windowed_wordcount.py localhost 9999 /tmp/checkpoint
 """
 

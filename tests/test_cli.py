@@ -117,6 +117,25 @@ def test_the_log_can_be_lines_of_json_from_a_level_on(tmp_path: Path) -> None:
     assert run("run", path).stderr == ""
 
 
+def test_the_pages_token_goes_by_the_environment(tmp_path: Path) -> None:
+    """Which others can't see: the program's own process wasn't given it."""
+    path = program(
+        tmp_path,
+        "import os, sys\n"
+        "print(os.environ['MILLSTREAM_UI_TOKEN'], 'a-token' in str(sys.orig_argv))\n",
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONHASHSEED"}
+    done = subprocess.run(
+        [sys.executable, "-m", "millstream", "run", "--ui-token", "a-token", path],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+
+    assert done.stdout == "a-token False\n"
+
+
 def test_progress_is_shown_where_it_is_asked_for(tmp_path: Path) -> None:
     """Of what takes long; the exit code is still the program's."""
     path = program(

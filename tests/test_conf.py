@@ -70,6 +70,14 @@ def test_the_debug_text_is_in_order_of_keys() -> None:
     assert SparkConf(False).set("b", 2).set("a", 1).toDebugString() == "a=1\nb=2"
 
 
+def test_secrets_are_not_in_the_text() -> None:
+    """It is there to be printed; `get` has them."""
+    conf = SparkConf(False).set("spark.millstream.ui.token", "hunter2")
+
+    assert conf.toDebugString() == "spark.millstream.ui.token=*****"
+    assert conf.get("spark.millstream.ui.token") == "hunter2"
+
+
 def test_a_copy_goes_its_own_way() -> None:
     """Setting on one doesn't show on the other."""
     conf = SparkConf(False).set("a", 1)

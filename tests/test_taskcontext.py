@@ -108,7 +108,7 @@ def test_places_are_shown_by_address() -> None:
 
 def test_a_context_is_made_of_json() -> None:
     """What isn't given is zero or empty; what is no task is refused."""
-    context = TaskContext.from_json('{"stageId": 3, "partitionId": 1}')
+    context = TaskContext.from_json(json='{"stageId": 3, "partitionId": 1}')
 
     assert (context.stageId(), context.partitionId()) == (3, 1)
     assert context.getLocalProperty("x") is None

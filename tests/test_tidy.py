@@ -84,7 +84,6 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "ingest/supervisor.py": "engine/ingest/test_receiver.py",
     "jobs/actions.py": "test_rdd.py",
     "jobs/barrier.py": "test_rdd.py",
-    "jobs/book.py": "test_context.py",
     "jobs/checkpoints.py": "test_rdd.py",
     "jobs/driver.py": "test_rdd.py",
     "jobs/failures.py": "test_rdd.py",

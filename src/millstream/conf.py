@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from millstream.engine.base.errors import IllegalArgumentError, PySparkRuntimeError
+from millstream.engine.base.secrets import is_secret_key
 
 __all__ = ["SparkConf"]
 
@@ -92,8 +93,11 @@ class SparkConf:
         return key in self._values
 
     def toDebugString(self) -> str:
-        """Return `key=value` lines in order of keys."""
-        return "\n".join(f"{k}={v}" for k, v in sorted(self._values.items()))
+        """Return `key=value` lines in order of keys, without the values of secrets."""
+        return "\n".join(
+            f"{k}={'*****' if is_secret_key(k) else v}"
+            for k, v in sorted(self._values.items())
+        )
 
     def _copy(self) -> "SparkConf":
         return SparkConf(loadDefaults=False).setAll(self._values.items())

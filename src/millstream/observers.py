@@ -7,12 +7,15 @@ for one.
 import atexit
 import contextlib
 import logging
-import os  # noqa: TID251  An environment variable.
+import os  # noqa: TID251  Environment variables.
+import sys
 from typing import TYPE_CHECKING, Any
 
 from millstream import planning
+from millstream.acting import RunningControl
 from millstream.engine.base.config import Settings
 from millstream.engine.base.errors import SparkError
+from millstream.engine.observe.control import Action
 from millstream.engine.observe.progress import StreamProgress
 from millstream.running import RunningApplication
 
@@ -33,6 +36,7 @@ class Observers:
         self._settings = context._driver.settings
         self._book = context._driver.book
         self.application = RunningApplication(context)
+        self._control = RunningControl(context, self.application, self._note_action)
         self._page: PageServer | None = None
         self._event_log: EventLogWriter | None = None
         self._telemetry: Telemetry | None = None
@@ -43,6 +47,7 @@ class Observers:
         """Start what the settings ask for.
 
         Raises:
+            IllegalArgumentError: The page's token is too short.
             DurabilityError: The event log can't be written where it should be.
             MissingDependencyError: Telemetry is asked for, and its extra isn't installed.
         """
@@ -67,13 +72,18 @@ class Observers:
         """
         if not _wants_page(self._settings):
             return
+        from millstream.engine.observe.page import access  # noqa: PLC0415
         from millstream.engine.observe.page.server import PageServer  # noqa: PLC0415
 
+        given = self._settings.find_str("spark.millstream.ui.token")
+        given = os.environ.get("MILLSTREAM_UI_TOKEN") if given is None else given
         page = PageServer(
             self.application,
             host=self._settings.get_str("spark.millstream.ui.host"),
             port=self._settings.get_int("spark.ui.port"),
             retries_max=self._settings.get_int("spark.port.maxRetries"),
+            control=self._control,
+            token=access.make_token(given),
         )
         try:
             page.start()
@@ -83,6 +93,9 @@ class Observers:
             return
         self._page = page
         self._to_stop.callback(page.stop)
+        if given == access.AUTO:
+            # Not into the log, which others may read: to who has started the program.
+            print(f"the page: {page.signed_in_url}", file=sys.stderr)  # noqa: T201
 
     def _start_event_log(self) -> None:
         if not self._settings.get_bool("spark.eventLog.enabled"):
@@ -105,6 +118,10 @@ class Observers:
             self._telemetry = started
             self._to_stop.callback(started.stop)
             self._book.watchers.append(started.on_job)
+
+    def _note_action(self, action: Action) -> None:
+        if self._event_log is not None:
+            self._event_log.on_action(action)
 
     def attach(self, stream: Any) -> None:
         """Look at a StreamingContext too, from just before it starts."""

@@ -112,11 +112,14 @@ class RunningApplication:
         }
         if self.stream is None:
             return gauges
-        gauges["millstream.stream.active"] = int(self._is_active)
+        gauges["millstream.stream.active"] = int(self.is_active)
         return {**gauges, **self.stream.metrics()}
 
     @property
-    def _is_active(self) -> bool:
+    def is_active(self) -> bool:
+        """Whether a stream has started and hasn't stopped."""
+        if self.stream is None:
+            return False
         state: str = self.stream.getState().value
         return state == "ACTIVE"
 

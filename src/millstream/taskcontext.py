@@ -40,16 +40,16 @@ class TaskContext:
         return context
 
     @classmethod
-    def from_json(cls, json_str: str) -> "TaskContext":
+    def from_json(cls, json: str) -> "TaskContext":
         """Return a context made of a JSON object: stageId, partitionId, ...
 
         Raises:
             PySparkValueError: It is no JSON object of a task.
         """
-        import json  # noqa: PLC0415  Rarely used.
+        from json import loads  # noqa: PLC0415  Rarely used.
 
         try:
-            facts = json.loads(json_str)
+            facts = loads(json)
             scope = task_scope.TaskScope(
                 stage_id=int(facts["stageId"]),
                 partition_id=int(facts["partitionId"]),
@@ -59,7 +59,7 @@ class TaskContext:
                 cpus=int(facts.get("cpus", 1)),
             )
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            msg = f"text '{json_str}' is no JSON object of a task: {error!r}"
+            msg = f"text '{json}' is no JSON object of a task: {error!r}"
             raise PySparkValueError(msg) from None
         context = cls.__new__(cls)
         context._scope = scope

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from millstream.cli import main
 from millstream.commands import examining
 from millstream.commands.examining import EXTRAS, Finding, examine
+from millstream.commands.kernel_clock import KernelClock, UnknownClockError
 
 ROOT = Path(__file__).parents[2]
 
@@ -128,7 +129,7 @@ def test_a_clock_that_is_wrong_or_set_is_told(
     seconds = iter([0.0, 0.1])
     monkeypatch.setattr(examining, "SystemClock", lambda: Jumping(*times_ms))
     monkeypatch.setattr(examining, "monotonic_s", lambda: next(seconds))
-    (told,) = examining._clock()
+    told = found(list(examining._clock()), "clock")
 
     assert (told.verdict, told.text) == (verdict, text)
 
@@ -149,3 +150,77 @@ def test_java_is_told_of_whether_it_runs_or_not(tmp_path: Path) -> None:
 
     assert examining._java(str(fake)) == 'openjdk version "17"; not needed'
     assert "doesn't run" in examining._java(str(tmp_path / "none"))
+
+
+@pytest.mark.parametrize(
+    ("told", "verdict", "text"),
+    [
+        (KernelClock(True, 0.4, 20.0), "good", "about 0.4 ms off, 20 ms at most"),
+        (KernelClock(True, 180.0, 900.0), "doubtful", "synchronised, about 180 ms off"),
+        (KernelClock(False, 16_000.0, 16_000.0), "doubtful", "isn't synchronised"),
+        (
+            UnknownClockError("the kernel doesn't say: EPERM"),
+            "told",
+            "unknown: the kern",
+        ),
+    ],
+)
+def test_what_the_kernel_says_of_the_clock_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+    told: KernelClock | UnknownClockError,
+    verdict: str,
+    text: str,
+) -> None:
+    """That it isn't known is no fault."""
+
+    def ask() -> KernelClock:
+        if isinstance(told, UnknownClockError):
+            raise told
+        return told
+
+    monkeypatch.setattr(examining, "ask_kernel", ask)
+    finding = found(list(examining._clock()), "set by a server")
+
+    assert finding.verdict == verdict
+    assert text in finding.text
+    assert bool(finding.hint) == (verdict == "doubtful")
+
+
+def test_a_checkpoint_directory_is_tried_and_left_as_it_was(tmp_path: Path) -> None:
+    """Its clock is the machine's; one that isn't there yet isn't made."""
+    findings = examine(checkpoint=str(tmp_path))
+    missing = tmp_path / "later"
+
+    assert found(findings, "checkpoints").verdict == "good"
+    assert found(findings, "clock of the store").verdict == "good"
+    assert found(examine(checkpoint=str(missing)), "checkpoints").verdict == "told"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_directory_that_cannot_be_written_is_bad(tmp_path: Path) -> None:
+    """The command says so with its exit code."""
+    file = tmp_path / "file"
+    file.write_text("not a directory")
+    result = CliRunner().invoke(main, ["doctor", "--checkpoint", str(file)])
+
+    assert result.exit_code == 1
+    assert f"{file} can't be used" in result.output
+
+
+@pytest.mark.parametrize(
+    ("written_ms", "text"),
+    [
+        (100_500, ""),
+        (100_000, ""),  # Told in whole seconds.
+        (108_600, "8000 ms off"),
+        (90_000, "-9501 ms off"),
+    ],
+)
+def test_a_stores_clock_is_compared_with_the_machines(
+    written_ms: int, text: str
+) -> None:
+    """By when it says that a file was written, from 100.5 s to 100.6 s."""
+    told = examining._store_clock(100_500, written_ms, 100_600)
+
+    assert (told.verdict == "doubtful") == bool(text)
+    assert text in told.text

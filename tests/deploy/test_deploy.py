@@ -21,7 +21,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from millstream.cli import run
+from millstream.commands.run import command as run
 
 ROOT = Path(__file__).parent.parent.parent
 DEPLOY = ROOT / "deploy"

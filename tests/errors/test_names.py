@@ -27,3 +27,20 @@ def test_names_of_one_error_are_one_class() -> None:
     assert issubclass(errors.ParseException, errors.AnalysisException)
     assert issubclass(errors.AnalysisException, EngineError)
     assert issubclass(errors.JobFailedError, errors.PythonException)
+
+
+def test_every_error_answers_what_pysparks_do() -> None:
+    """With nothing, where there is nothing to say: programs ask before they know."""
+    error = errors.PySparkValueError("text", condition="CODE")
+
+    assert error.getCondition() == "CODE"
+    assert error.getSqlState() is None
+    assert error.getQueryContext() == []
+    assert error.getBreakingChangeInfo() is None
+
+
+def test_a_key_that_is_not_known_is_a_key_error_too() -> None:
+    """And so with what isn't installed."""
+    with pytest.raises(KeyError):
+        raise errors.PySparkKeyError("no such key")
+    assert issubclass(errors.PySparkImportError, ImportError)

@@ -1,6 +1,7 @@
 """The examples, run unchanged as PySpark programs on a real socket and directory."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -81,6 +82,34 @@ def test_network_wordcount(port: int) -> None:
 
     assert "-" * 43 in lines
     assert any(line.startswith("Time: 20") for line in lines)
+
+
+def test_network_wordcount_of_a_served_file(tmp_path: Path) -> None:
+    """As its docstring says: with line_server.py, which sends a file's lines for ever."""
+    text = tmp_path / "some_text.txt"
+    text.write_text("to be or\nnot to be\n")
+    with subprocess.Popen(
+        [sys.executable, str(EXAMPLES / "line_server.py"), "0", str(text), "40"],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as server:
+        assert server.stdout is not None
+        port = server.stdout.readline().rpartition(":")[2].strip()
+        try:
+            lines = lines_until(
+                [f"('{word}', " for word in ("to", "be", "or", "not")],
+                "network_wordcount.py",
+                "127.0.0.1",
+                port,
+            )
+        finally:
+            server.terminate()
+
+    for batch in "\n".join(lines).split("Time: "):
+        found = re.findall(r"^\('(\w+)', (\d+)\)$", batch, re.MULTILINE)
+        counts = {word: int(count) for word, count in found}
+        if len(counts) == 4:  # Not cut short, nor a line's first.
+            assert counts["to"] == counts["be"] == counts["or"] + counts["not"]
 
 
 def test_sql_words(port: int) -> None:

@@ -1,6 +1,5 @@
 """The program that the README shows runs as it stands there."""
 
-import re
 import socket
 import subprocess
 import sys
@@ -10,16 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.integration.pages import left_out
 
 ROOT = Path(__file__).parent.parent.parent
 
 
 def readme_program() -> str:
-    """Return the README's first Python block."""
-    text = (ROOT / "README.md").read_text("utf-8")
-    found = re.search(r"```python\n(.*?)```", text, re.DOTALL)
-    assert found is not None, "the README shows a program"
-    return found[1]
+    """Return the README's first program."""
+    return left_out("README.md", 1, {})
 
 
 @contextmanager

@@ -1,154 +1,150 @@
-"""PySpark's surface: every method of the API tables, with its parameters in order."""
+"""PySpark's surface: every public name that was recorded, with its parameters in order."""
 
-import inspect
-import re
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 import pytest
+from tests.parity.differences import (
+    ABSENT,
+    DIFFERS,
+    LACKING_FUNCTIONS,
+    OTHER_PARAMETERS,
+    REFUSED,
+)
+from tests.parity.surface import (
+    Recorded,
+    above,
+    always_raises,
+    here,
+    is_here,
+    recorded,
+    unlike,
+)
 
-import millstream
-from millstream.statcounter import StatCounter
-from millstream.streaming import DStream, StreamingContext, StreamingListener
+pytest.importorskip("pyspark", reason="needs the extra `sql`")
 
-RDD = """
-cache() persist(storageLevel) unpersist(blocking) getStorageLevel() checkpoint() isCheckpointed()
-getCheckpointFile() localCheckpoint() isLocallyCheckpointed() cleanShuffleDependencies(blocking)
-id() name() setName(name) toDebugString() getNumPartitions()
-map(f,preservesPartitioning) flatMap(f,preservesPartitioning) filter(f)
-mapPartitions(f,preservesPartitioning) mapPartitionsWithIndex(f,preservesPartitioning)
-mapPartitionsWithSplit(f,preservesPartitioning) distinct(numPartitions)
-sample(withReplacement,fraction,seed) randomSplit(weights,seed)
-takeSample(withReplacement,num,seed) sampleByKey(withReplacement,fractions,seed) union(other)
-intersection(other) subtract(other,numPartitions) subtractByKey(other,numPartitions)
-cartesian(other) zip(other) zipWithIndex() zipWithUniqueId()
-groupBy(f,numPartitions,partitionFunc) keyBy(f) keys() values() glom()
-pipe(command,env,checkCode) sortBy(keyfunc,ascending,numPartitions)
-sortByKey(ascending,numPartitions,keyfunc)
-repartitionAndSortWithinPartitions(numPartitions,partitionFunc,ascending,keyfunc)
-partitionBy(numPartitions,partitionFunc) repartition(numPartitions)
-coalesce(numPartitions,shuffle) foreach(f) foreachPartition(f) collect() take(num) first()
-isEmpty() count() collectWithJobGroup(groupId,description,interruptOnCancel)
-toLocalIterator(prefetchPartitions) reduce(f) treeReduce(f,depth) fold(zeroValue,op)
-aggregate(zeroValue,seqOp,combOp) treeAggregate(zeroValue,seqOp,combOp,depth) max(key) min(key)
-sum() mean() variance() stdev() sampleVariance() sampleStdev() stats() histogram(buckets)
-countByValue() countByKey() top(num,key) takeOrdered(num,key) lookup(key) collectAsMap()
-reduceByKeyLocally(func) countApprox(timeout,confidence) sumApprox(timeout,confidence)
-meanApprox(timeout,confidence) countApproxDistinct(relativeSD)
-combineByKey(createCombiner,mergeValue,mergeCombiners,numPartitions,partitionFunc)
-aggregateByKey(zeroValue,seqFunc,combFunc,numPartitions,partitionFunc)
-foldByKey(zeroValue,func,numPartitions,partitionFunc)
-reduceByKey(func,numPartitions,partitionFunc) groupByKey(numPartitions,partitionFunc)
-mapValues(f) flatMapValues(f) join(other,numPartitions) leftOuterJoin(other,numPartitions)
-rightOuterJoin(other,numPartitions) fullOuterJoin(other,numPartitions)
-cogroup(other,numPartitions) saveAsTextFile(path,compressionCodecClass)
-saveAsPickleFile(path,batchSize) barrier() withResources(profile) getResourceProfile()
-toDF(schema,sampleRatio)
-"""
+# Of SQL it is the engine that refuses, when a query runs: see test_refusals.py.
+_BY_ENGINE: Final = "pyspark.sql."
+# For programs to fill in, and Python's own questions to a column, raise in PySpark, too.
+_TO_FILL_IN: Final = (
+    "pyspark.AccumulatorParam",
+    "pyspark.Profiler",
+    "pyspark.serializers.UTF8Deserializer.dumps",
+    "pyspark.sql.Column.__contains__",
+    "pyspark.sql.Column.__iter__",
+    "pyspark.sql.datasource",
+    "pyspark.sql.types",
+)
 
-CONTEXT = """
-stop() parallelize(c,numSlices) range(start,end,step,numSlices) emptyRDD()
-textFile(name,minPartitions,use_unicode) wholeTextFiles(path,minPartitions,use_unicode)
-binaryFiles(path,minPartitions) binaryRecords(path,recordLength) pickleFile(name,minPartitions)
-sequenceFile(path,keyClass,valueClass,keyConverter,valueConverter,minSplits,batchSize)
-union(rdds) broadcast(value) accumulator(value,accum_param) addFile(path,recursive)
-addPyFile(path) addArchive(path) setCheckpointDir(dirName) getCheckpointDir()
-setJobGroup(groupId,description,interruptOnCancel) setInterruptOnCancel(interruptOnCancel)
-addJobTag(tag) removeJobTag(tag) getJobTags() clearJobTags() setLocalProperty(key,value)
-getLocalProperty(key) setJobDescription(value) cancelJobGroup(groupId) cancelJobsWithTag(tag)
-cancelAllJobs() statusTracker() runJob(rdd,partitionFunc,partitions,allowLocal)
-setLogLevel(logLevel) sparkUser() getConf() show_profiles() dump_profiles(path)
-"""
 
-DSTREAM = """
-context() map(f,preservesPartitioning) flatMap(f,preservesPartitioning) filter(f)
-mapPartitions(f,preservesPartitioning) mapPartitionsWithIndex(f,preservesPartitioning) glom()
-mapValues(f) flatMapValues(f) repartition(numPartitions)
-partitionBy(numPartitions,partitionFunc) count() reduce(func) countByValue()
-reduceByKey(func,numPartitions)
-combineByKey(createCombiner,mergeValue,mergeCombiners,numPartitions) groupByKey(numPartitions)
-join(other,numPartitions) leftOuterJoin(other,numPartitions)
-rightOuterJoin(other,numPartitions) fullOuterJoin(other,numPartitions)
-cogroup(other,numPartitions) union(other) transform(func)
-transformWith(func,other,keepSerializer) foreachRDD(func) pprint(num)
-saveAsTextFiles(prefix,suffix) cache() persist(storageLevel) checkpoint(interval)
-slice(begin,end) window(windowDuration,slideDuration)
-reduceByWindow(reduceFunc,invReduceFunc,windowDuration,slideDuration)
-countByWindow(windowDuration,slideDuration)
-countByValueAndWindow(windowDuration,slideDuration,numPartitions)
-groupByKeyAndWindow(windowDuration,slideDuration,numPartitions)
-reduceByKeyAndWindow(func,invFunc,windowDuration,slideDuration,numPartitions,filterFunc)
-updateStateByKey(updateFunc,numPartitions,initialRDD)
-"""
+def _expected() -> list[Recorded]:
+    """Return what should be here."""
+    return [each for each in recorded().values() if above(each.path, ABSENT) is None]
 
-STREAMING = """
-start() awaitTermination(timeout) awaitTerminationOrTimeout(timeout)
-stop(stopSparkContext,stopGraceFully) remember(duration) checkpoint(directory)
-socketTextStream(hostname,port,storageLevel) textFileStream(directory)
-binaryRecordsStream(directory,recordLength) queueStream(rdds,oneAtATime,default)
-transform(dstreams,transformFunc) union(dstreams) addStreamingListener(streamingListener)
-getOrCreate(checkpointPath,setupFunc) getActive() getActiveOrCreate(checkpointPath,setupFunc)
-"""
 
-LISTENER = """
-onStreamingStarted(streamingStarted) onReceiverStarted(receiverStarted)
-onReceiverError(receiverError) onReceiverStopped(receiverStopped)
-onBatchSubmitted(batchSubmitted) onBatchStarted(batchStarted) onBatchCompleted(batchCompleted)
-onOutputOperationStarted(outputOperationStarted)
-onOutputOperationCompleted(outputOperationCompleted)
-"""
+@pytest.mark.slow
+def test_every_name_of_pysparks_is_here_or_said_to_be_absent() -> None:
+    """And nothing that is said to be absent is here."""
+    missing = [each.path for each in _expected() if not is_here(each.path)]
+    found = [
+        path for path in recorded() if above(path, ABSENT) is not None and is_here(path)
+    ]
 
-CONF = """
-set(key,value) setIfMissing(key,value) setMaster(value) setAppName(value) setSparkHome(value)
-setExecutorEnv(key,value,pairs) setAll(pairs) get(key,defaultValue) getAll() contains(key)
-toDebugString()
-"""
+    assert missing == []
+    assert found == []
 
-STATS = """
-merge(value) mergeStats(other) copy() count() mean() sum() min() max() variance()
-sampleVariance() stdev() sampleStdev() asDict(sample)
-"""
 
-TABLES: list[tuple[Any, str]] = [
-    (millstream.RDD, RDD),
-    (millstream.SparkContext, CONTEXT),
-    (DStream, DSTREAM),
-    (StreamingContext, STREAMING),
-    (StreamingListener, LISTENER),
-    (millstream.SparkConf, CONF),
-    (StatCounter, STATS),
-]
+@pytest.mark.slow
+def test_every_name_has_pysparks_parameters_or_is_said_to_have_others() -> None:
+    """Same names and defaults, same order; ours may have more behind them."""
+    wrong = {
+        each.path: how
+        for each in _expected()
+        if each.path not in REFUSED and (how := unlike(each, here(each.path)))
+    }
+
+    assert {path: wrong[path] for path in wrong if path not in OTHER_PARAMETERS} == {}
+    assert sorted(wrong) == sorted(OTHER_PARAMETERS)
+
+
+@pytest.mark.slow
+def test_what_does_nothing_but_raise_is_said_to() -> None:
+    """So that nothing counts as here that only has the name."""
+    raising = {each.path for each in _expected() if always_raises(here(each.path))} - {
+        path for path in recorded() if above(path, _TO_FILL_IN) is not None
+    }
+
+    assert sorted(raising) == sorted(
+        path for path in REFUSED if not path.startswith(_BY_ENGINE)
+    )
 
 
 @pytest.mark.parametrize(
-    ("owner", "table"), TABLES, ids=[owner.__name__ for owner, _ in TABLES]
-)
-def test_every_method_has_pysparks_parameters(owner: Any, table: str) -> None:
-    """Same names, same order; ours may have more behind them."""
-    wrong = []
-    for name, listed in re.findall(r"(\w+)\(([^)]*)\)", table):
-        method = getattr(owner, name, None)
-        if method is None:
-            wrong.append(f"{name} is missing")
-            continue
-        have = [
-            p for p in inspect.signature(method).parameters if p not in ("self", "cls")
-        ]
-        wanted = [parameter for parameter in listed.split(",") if parameter]
-        if have[: len(wanted)] != wanted:
-            wrong.append(f"{name}({', '.join(have)}) should begin ({listed})")
-
-    assert not wrong
-
-
-def test_properties_are_properties() -> None:
-    """What PySpark has as attributes is no method."""
-    for owner, names in (
-        (
-            millstream.SparkContext,
-            "version applicationId uiWebUrl startTime defaultParallelism defaultMinPartitions resources listFiles listArchives",
+    "said",
+    [
+        pytest.param(ABSENT, id="absent"),
+        pytest.param(REFUSED, id="refused"),
+        pytest.param(DIFFERS, id="differs"),
+        pytest.param(OTHER_PARAMETERS, id="other-parameters"),
+        pytest.param(
+            {
+                f"pyspark.sql.functions.{name}": why
+                for name, why in LACKING_FUNCTIONS.items()
+            },
+            id="lacking-functions",
         ),
-        (millstream.RDD, "context partitioner is_cached is_checkpointed"),
-        (StreamingContext, "sparkContext"),
-    ):
-        for name in names.split():
-            assert isinstance(inspect.getattr_static(owner, name), property), name
+    ],
+)
+def test_what_is_said_is_of_pysparks_names(said: Mapping[str, str]) -> None:
+    """Whole modules count as names; each has a reason, for who reads the table."""
+    modules = {each.module for each in recorded().values()}
+
+    assert [
+        path for path in said if path not in recorded() and path not in modules
+    ] == []
+    assert [path for path, reason in said.items() if not reason.strip()] == []
+
+
+def test_a_name_is_said_to_be_one_thing() -> None:
+    """Absent, refused, or otherwise."""
+    said = [*ABSENT, *REFUSED, *DIFFERS]
+
+    assert sorted(set(said)) == sorted(said)
+    assert [path for path in said if path not in ABSENT and above(path, ABSENT)] == []
+
+
+_OURS: Final[dict[str, Any]] = {
+    "same": lambda a, b=1: (a, b),
+    "more": lambda a, b=1, c=2, *, d=3: (a, b, c, d),
+    "other": lambda b, a=1: (a, b),
+    "another default": lambda a, b=2: (a, b),
+    "needs more": lambda a, b=1, *, c: (a, b, c),
+    "no method": property(lambda self: self),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted", "how"),
+    [
+        ("same", "(a, b=1)", "alike"),
+        ("more", "(a, b=1)", "alike"),
+        ("same", "(a, b=...)", "alike"),
+        ("more", "(a, *, d=3)", "alike"),
+        ("same", "(a)", "alike"),
+        ("other", "(a, b=1)", "a in another place: (b, a)"),
+        ("same", "(a, c=1)", "takes no c: (a, b)"),
+        ("same", "(a=0, b=1)", "a=0 is here a"),
+        ("another default", "(a, b=1)", "b=1 is here b=2"),
+        ("needs more", "(a, b=1)", "needs c, too"),
+        ("same", "(a, *more)", "takes no *more"),
+        ("same", "(a, **more)", "takes no **more"),
+        ("no method", "(a)", "a property, no method"),
+    ],
+)
+def test_parameters_are_compared_as_a_caller_would(
+    name: str, wanted: str, how: str
+) -> None:
+    """By place and by name; what could be left out can be."""
+    each = Recorded("module", "name", "function", wanted, ())
+
+    assert (unlike(each, _OURS[name]) or "alike") == how

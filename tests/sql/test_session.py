@@ -2,10 +2,11 @@
 
 import pytest
 
+from millstream import sql
 from millstream.context import SparkContext
 from millstream.engine.base.errors import IllegalStateError
 from millstream.errors import SparkNoSuchElementException
-from millstream.sql import SparkSession
+from millstream.sql import SparkSession, SQLContext, is_remote
 
 
 def test_a_builder_makes_the_context_it_needs() -> None:
@@ -88,3 +89,22 @@ def test_a_stopped_session_says_so() -> None:
 def test_python_still_sees_that_private_names_are_missing(sc: SparkContext) -> None:
     """`hasattr` and copies ask for them."""
     assert not hasattr(SparkSession(sc), "_nothing")
+
+
+def test_the_older_door_finds_the_live_context(sc: SparkContext) -> None:
+    """Without being told which."""
+    with pytest.warns(FutureWarning, match="Deprecated in 3.0.0"):
+        door = SQLContext.getOrCreate()
+
+    assert door.sparkSession.sparkContext is sc
+
+
+def test_no_session_is_remote() -> None:
+    """Programs that ask go on with what has a SparkContext."""
+    assert not is_remote()
+
+
+def test_every_public_name_of_pysparks_package_is_there() -> None:
+    """Those that are the client's are loaded when they are first used."""
+    for name in sql.__all__:
+        assert getattr(sql, name).__name__ == name

@@ -236,6 +236,31 @@ def test_jobs_come_into_their_list_while_one_looks(look: Look) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("width", "scheme"), [(1280, "light"), (1280, "dark"), (360, "light")]
+)
+def test_a_stage_shows_where_and_when_its_tasks_ran(
+    look: Look, keep: Callable[[Any, str], None], width: int, scheme: str
+) -> None:
+    """A bar a task, on the lane of its thread; a link leads there from each list."""
+    with running() as (_, url):
+        page = look(f"{url}/stages/", width=width, scheme=scheme)
+        page.click("#completedStages tbody tr:last-child a >> nth=0")
+        page.wait_for_selector("#task-time-line")
+        bars = page.locator("#task-time-line .lane rect.success")
+        sizes = [bars.nth(at).bounding_box() for at in range(bars.count())]
+        tasks = len(cells(page, "tasks", 1))
+        labels = page.locator("#task-time-line [role=img]").all()
+        spoken = [each.get_attribute("aria-label") for each in labels]
+        keep(page, f"stage-{width}-{scheme}")
+
+        assert page.inner_text("h1") == "Stage 0"
+        assert bars.count() == tasks > 0
+        assert all(each and each["width"] > 0.5 for each in sizes)
+        assert all(each and "succeeded; longest" in each for each in spoken)
+        assert page.evaluate(OVERFLOW) <= 0
+
+
 def test_tables_page_and_sort_with_the_keyboard(look: Look) -> None:
     """The focus stays on what was pressed."""
     with remembered(120) as (_, _application, url):
@@ -315,6 +340,7 @@ def test_nothing_is_wider_than_a_phone(
             "/jobs/",
             "/jobs/job/?id=1",
             "/stages/",
+            "/stages/stage/?id=1",
             "/storage/",
             "/environment/",
         ):

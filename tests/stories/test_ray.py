@@ -1,6 +1,7 @@
 """Stories of a Ray cluster: three nodes on this machine, on loopback, that come and go."""
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -78,6 +79,22 @@ def test_tasks_run_on_the_nodes_of_the_cluster(sc: SparkContext) -> None:
     assert [name for name, _ in found] == ["even", "odd"] * 50
     assert len({node for _, node in found}) == 2
     assert seen.value == 100
+
+
+def test_tasks_tell_which_executor_ran_them(sc: SparkContext) -> None:
+    """And on which node; how long they took, and what they read and made."""
+    sc.parallelize(range(40), 4).map(lambda number: (number % 3, number)).reduceByKey(
+        lambda left, right: left + right, 2
+    ).collect()
+    found = [e for stage in sc._driver.book.stages() for e in stage.tasks.records()]
+
+    assert len(found) == 6
+    assert all(
+        re.match(r"Ray executor \d+ on [0-9a-f]+$", each.where) for each in found
+    )
+    assert all(each.took_ms > 0 for each in found)
+    assert all(each.traffic.rows_in for each in found)
+    assert all(each.traffic.bytes_out for each in found)
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=range(len(PROGRAMS)))

@@ -15,7 +15,8 @@ _COLOURS = {"good": "green", "told": None, "doubtful": "yellow", "bad": "red"}
         "Examples:\n\n  millstream doctor\n\n"
         "  millstream doctor --json | python -m json.tool\n\n"
         "  millstream doctor --extra kafka --extra postgres     (which must be there)\n\n"
-        "  millstream doctor --local-dir /data/spill --ui-port 4050"
+        "  millstream doctor --local-dir /data/spill --ui-port 4050\n\n"
+        "  millstream doctor --checkpoint s3://bucket/orders     (writes a file there)"
     ),
 )
 @click.option(
@@ -32,6 +33,11 @@ _COLOURS = {"good": "green", "told": None, "doubtful": "yellow", "bad": "red"}
     help="Where blocks are to spill to; the system's temporary directory without it.",
 )
 @click.option(
+    "--checkpoint",
+    metavar="DIR",
+    help="Where checkpoints are to be: a file is written there, and deleted.",
+)
+@click.option(
     "--ui-port",
     type=int,
     default=4040,
@@ -40,19 +46,24 @@ _COLOURS = {"good": "green", "told": None, "doubtful": "yellow", "bad": "red"}
 )
 @click.option("--json", "is_json", is_flag=True, help="Print everything as JSON.")
 def command(
-    *, extras: tuple[str, ...], local_dir: str | None, ui_port: int, is_json: bool
+    *,
+    extras: tuple[str, ...],
+    local_dir: str | None,
+    checkpoint: str | None,
+    ui_port: int,
+    is_json: bool,
 ) -> None:
     """Look whether this machine has what programs need, and say what to do if not.
 
-    Python, the libraries of each extra, ports on the loopback interface, the clock, the
-    places for what spills, memory and cores, and whether there are Ray and Java (which
-    Millstream doesn't need).
+    Python, the libraries of each extra, ports on the loopback interface, the clock and
+    whether the kernel says that a server sets it, the places for what spills, memory and
+    cores, and whether there are Ray and Java (which Millstream doesn't need).
 
     Exits with 1 when something is bad: programs won't run so.
     """
     from millstream.commands import examining  # noqa: PLC0415
 
-    found = examining.examine(extras, local_dir, ui_port)
+    found = examining.examine(extras, local_dir, ui_port, checkpoint)
     is_bad = any(each.verdict == "bad" for each in found)
     if is_json:
         told = [asdict(each) for each in found]

@@ -2,6 +2,7 @@
 
 import os  # noqa: TID251  What the machine is like.
 import platform
+import secrets
 import shutil
 import socket
 import subprocess
@@ -13,7 +14,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
+from millstream.commands.kernel_clock import UnknownClockError, ask_kernel
 from millstream.engine.base.clock import SystemClock, monotonic_s
+from millstream.engine.base.errors import MillstreamError
+from millstream.engine.base.storage import LocalStorage, open_storage
 from millstream.engine.jobs.driver import local_cores
 from millstream.version import __version__
 
@@ -59,6 +63,7 @@ _OPEN_FILES_MIN = 1024
 _YEAR_2025_MS = 1_735_689_600_000
 _STEP_MS_MAX = 50
 _SKEW_MS_MAX = 2_000
+_ERROR_MS_MAX = 100
 _UI_PORTS = 16
 _JAVA_S = 10
 
@@ -74,9 +79,15 @@ class Finding:
 
 
 def examine(
-    extras: Collection[str] = (), local_dir: str | None = None, ui_port: int = 4040
+    extras: Collection[str] = (),
+    local_dir: str | None = None,
+    ui_port: int = 4040,
+    checkpoint: str | None = None,
 ) -> list[Finding]:
-    """Return what this machine is like; the `extras` must be there."""
+    """Return what this machine is like; the `extras` must be there.
+
+    In the directory `checkpoint`, which may be in a bucket, a file is written and deleted.
+    """
     spill = Path(local_dir or tempfile.gettempdir())
     return [
         *_python(),
@@ -84,6 +95,7 @@ def examine(
         *_ports(ui_port),
         *_clock(),
         *_disk(spill),
+        *([] if checkpoint is None else _store(checkpoint)),
         *_machine(),
         *_others(),
     ]
@@ -200,6 +212,32 @@ def _clock() -> Iterator[Finding]:
         "goes as fast as time does" if is_steady else f"jumped by {apart_ms:.0f} ms",
         "" if is_steady else "is it being set? Batches are timed by it",
     )
+    yield _time_server()
+
+
+def _time_server() -> Finding:
+    """Return whether somebody keeps the clock right, as far as the kernel knows."""
+    about = "set by a server"
+    try:
+        told = ask_kernel()
+    except UnknownClockError as error:
+        return Finding(about, "told", f"unknown: {error}")
+    error_ms = f"about {told.error_ms:.3g} ms off, {told.error_ms_max:.3g} ms at most"
+    if not told.is_synchronised:
+        return Finding(
+            about,
+            "doubtful",
+            "the clock isn't synchronised, says the kernel",
+            "let chrony, systemd-timesyncd or ntpd run, in a container on its host; "
+            "records' times of other machines don't fit otherwise",
+        )
+    is_near = told.error_ms <= _ERROR_MS_MAX
+    return Finding(
+        about,
+        "good" if is_near else "doubtful",
+        f"synchronised, {error_ms}, says the kernel",
+        "" if is_near else "look at what sets it: chronyc tracking, timedatectl",
+    )
 
 
 def _disk(spill: Path) -> Iterator[Finding]:
@@ -230,6 +268,51 @@ def _disk(spill: Path) -> Iterator[Finding]:
             "a stream of files on it takes new ones for old, or old ones for new",
         )
     yield from _shared_memory()
+
+
+def _store(directory: str) -> Iterator[Finding]:
+    """Yield whether a checkpoint directory can be written, and how its clock goes."""
+    about, clock = "checkpoints", SystemClock()
+    try:
+        storage, path = open_storage(directory)
+        if isinstance(storage, LocalStorage) and not storage.exists(path):
+            text = f"{directory} isn't there yet, and wasn't tried"
+            yield Finding(about, "told", text, "make it, and look again")
+            return
+        file = f"{path.rstrip('/')}/.millstream-doctor-{secrets.token_hex(8)}"
+        begin_ms = clock.now_ms()
+        storage.write_atomic(file, b"x")
+        end_ms = clock.now_ms()
+        try:
+            written_ms = storage.stat(file).modified_ms
+        finally:
+            storage.delete(file)
+    except (MillstreamError, OSError) as error:
+        hint = "see ssc.checkpoint and its rights; nothing can be restored without it"
+        yield Finding(about, "bad", f"{directory} can't be used: {error}", hint)
+        return
+    yield Finding(
+        about, "good", f"{directory}, a file is written in {end_ms - begin_ms} ms"
+    )
+    yield _store_clock(begin_ms, written_ms, end_ms)
+
+
+def _store_clock(begin_ms: int, written_ms: int, end_ms: int) -> Finding:
+    """Return how a store's clock goes that says when a file was written."""
+    # Stores tell whole seconds: it may have been at the end of that one.
+    latest_ms = written_ms + 999 if written_ms % 1000 == 0 else written_ms
+    apart_ms = max(written_ms - end_ms, 0) or min(latest_ms - begin_ms, 0)
+    is_near = abs(apart_ms) <= _SKEW_MS_MAX
+    return Finding(
+        "clock of the store",
+        "good" if is_near else "doubtful",
+        "goes with the machine's, to a second or two"
+        if is_near
+        else f"{apart_ms} ms off the machine's",
+        ""
+        if is_near
+        else "one of them is wrong; times of its files don't fit times of batches",
+    )
 
 
 def _shared_memory(directory: Path = Path("/dev/shm")) -> Iterator[Finding]:  # noqa: S108

@@ -26,6 +26,7 @@ from millstream.commands.programs import (
         "  millstream run --master 'local[2]' --conf spark.default.parallelism=4 app.py\n\n"
         "  millstream run --profile flames.svg app.py    (where its time went)\n\n"
         "  millstream run --log-format json --log-level info app.py\n\n"
+        "  millstream run --ui-token auto app.py     (stop it from its page)\n\n"
         "  millstream run --engine pyspark app.py     (the same program on real PySpark)"
     ),
 )
@@ -61,6 +62,13 @@ from millstream.commands.programs import (
     help="Show how far recovery, compaction and long stages are: bars on a terminal, "
     "lines elsewhere.",
 )
+@click.option(
+    "--ui-token",
+    metavar="TOKEN|auto",
+    help="Let who has TOKEN stop, pause and kill from the program's page; auto makes one, "
+    "and prints the page's address with it. Others on this machine see what a command was "
+    "given: MILLSTREAM_UI_TOKEN in the environment hides it.",
+)
 @click.argument("program", type=click.Path(exists=True, dir_okay=False))
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 def command(
@@ -74,6 +82,7 @@ def command(
     log_format: str | None,
     log_level: str | None,
     shows_progress: bool,
+    ui_token: str | None,
     program: str,
     args: tuple[str, ...],
 ) -> None:
@@ -85,6 +94,9 @@ def command(
     """
     conf = conf_of(master, name, settings, py_files)
     give_conf(conf)
+    if ui_token is not None:
+        # Inherited, and in no list of processes, by whatever this becomes.
+        os.environ["MILLSTREAM_UI_TOKEN"] = ui_token
     if engine == "pyspark":
         _run_on_pyspark(program, args, conf)
     given = _log_options(log_format, log_level)

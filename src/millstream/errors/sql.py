@@ -1,6 +1,10 @@
 """Errors of SQL: names that programs catch; raised when SQL arrives."""
 
-from millstream.engine.base.errors import EngineError, PySparkRuntimeError
+from millstream.engine.base.errors import (
+    EngineError,
+    PySparkRuntimeError,
+    UsageError,
+)
 
 __all__ = [
     "AnalysisException",
@@ -9,6 +13,9 @@ __all__ = [
     "DateTimeException",
     "NumberFormatException",
     "ParseException",
+    "PickleException",
+    "PySparkImportError",
+    "PySparkKeyError",
     "QueryExecutionException",
     "SessionNotSameException",
     "SparkNoSuchElementException",
@@ -61,6 +68,21 @@ class NumberFormatException(EngineError):  # noqa: N818
 
 class SparkNoSuchElementException(EngineError):  # noqa: N818
     """A key that isn't there."""
+
+
+class PickleException(EngineError):  # noqa: N818
+    """A value or a function that couldn't be pickled for the engine."""
+
+
+class PySparkImportError(UsageError, ImportError):
+    """A package that a query needs, and that isn't installed."""
+
+
+class PySparkKeyError(UsageError, KeyError):
+    """A key that isn't known."""
+
+    # KeyError's puts quotes around the message.
+    __str__ = UsageError.__str__
 
 
 class SparkUpgradeException(EngineError):  # noqa: N818

@@ -8,10 +8,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from millstream.sql.row import Row
-from millstream.sql.session import HiveContext, SparkSession, SQLContext
+from millstream.sql.session import HiveContext, SparkSession, SQLContext, is_remote
 
 if TYPE_CHECKING:
     from pyspark.sql import (
+        Catalog,
         Column,
         DataFrame,
         DataFrameNaFunctions,
@@ -19,15 +20,21 @@ if TYPE_CHECKING:
         DataFrameStatFunctions,
         DataFrameWriter,
         DataFrameWriterV2,
+        Geography,
+        Geometry,
         GroupedData,
+        MergeIntoWriter,
         Observation,
+        PandasCogroupedOps,
         UDFRegistration,
         UDTFRegistration,
+        VariantVal,
         Window,
         WindowSpec,
     )
 
 _HOMES = {
+    "Catalog": "catalog",
     "Column": "column",
     "DataFrame": "dataframe",
     "DataFrameNaFunctions": "dataframe",
@@ -36,15 +43,19 @@ _HOMES = {
     "DataFrameWriter": "readwriter",
     "DataFrameWriterV2": "readwriter",
     "MergeIntoWriter": "merge",
+    "Geography": "types",
+    "Geometry": "types",
     "GroupedData": "group",
     "Observation": "observation",
     "UDFRegistration": "udf",
     "UDTFRegistration": "udtf",
+    "VariantVal": "types",
     "Window": "window",
     "WindowSpec": "window",
 }
 
 __all__ = [
+    "Catalog",
     "Column",
     "DataFrame",
     "DataFrameNaFunctions",
@@ -52,20 +63,31 @@ __all__ = [
     "DataFrameStatFunctions",
     "DataFrameWriter",
     "DataFrameWriterV2",
+    "Geography",
+    "Geometry",
     "GroupedData",
     "HiveContext",
+    "MergeIntoWriter",
     "Observation",
+    "PandasCogroupedOps",
     "Row",
     "SQLContext",
     "SparkSession",
     "UDFRegistration",
     "UDTFRegistration",
+    "VariantVal",
     "Window",
     "WindowSpec",
+    "is_remote",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "PandasCogroupedOps":
+        # The one that `cogroup` makes is in a module that isn't PySpark's public one.
+        from millstream.sql import client  # noqa: PLC0415  An extra.
+
+        return client.module("sql.connect.group").PandasCogroupedOps
     home = _HOMES.get(name)
     if home is None:
         msg = f"module 'millstream.sql' has no attribute '{name}'"

@@ -321,8 +321,9 @@ class SQLContext:
         self.sparkSession = found or SparkSession(sparkContext)
 
     @classmethod
-    def getOrCreate(cls, sc: SparkContext) -> "SQLContext":
-        """Return the one of a context."""
+    def getOrCreate(cls, sc: SparkContext | None = None) -> "SQLContext":
+        """Return the one of a context; without one, of the live context or a new one."""
+        sc = SparkContext.getOrCreate() if sc is None else sc
         if cls._one is None or cls._one._sc is not sc:
             cls._one = cls(sc)
         return cls._one
@@ -398,4 +399,16 @@ class HiveContext(SQLContext):
     """The door to Hive, of which there is none: an SQLContext by another name."""
 
 
-__all__ = ["HiveContext", "Row", "RuntimeConfig", "SQLContext", "SparkSession"]
+def is_remote() -> bool:
+    """Return False: a session has its SparkContext in this process, not on a server."""
+    return False
+
+
+__all__ = [
+    "HiveContext",
+    "Row",
+    "RuntimeConfig",
+    "SQLContext",
+    "SparkSession",
+    "is_remote",
+]

@@ -392,6 +392,9 @@ class StreamingContext:
         how many keys have state, how much of it is in memory, and how many of its
         partitions are in files. What the names mean is on the page about monitoring.
 
+        Once the stream has stopped they are those of its end, and
+        `millstream.stream.active` is 0.
+
         Raises:
             IllegalStateError: The context hasn't started.
         """
@@ -401,6 +404,8 @@ class StreamingContext:
         from millstream.engine.observe.measures import of_picture  # noqa: PLC0415
 
         gauges = self._scheduler.metrics()
+        is_active = self.getState() is StreamingContextState.ACTIVE
+        gauges["millstream.stream.active"] = int(is_active)
         seen = self._sc._observers.application
         picture = seen.picture() if seen.stream is self else None
         if picture is not None:

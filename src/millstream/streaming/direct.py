@@ -3,9 +3,10 @@
 from typing import Any
 
 from millstream.engine.ingest.direct_source import BatchPlan, DirectSource
+from millstream.engine.ingest.lag import Lag, LagUnit
 from millstream.rdd import RDD
 
-__all__ = ["BatchPlan", "DirectRDD", "DirectSource"]
+__all__ = ["BatchPlan", "DirectRDD", "DirectSource", "Lag", "LagUnit"]
 
 
 class DirectRDD(RDD[Any]):

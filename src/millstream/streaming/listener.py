@@ -233,7 +233,8 @@ class StreamingListener:
     def onBatchSubmitted(self, batchSubmitted: BatchEvent) -> None:
         """Hear that a batch waits to be processed."""
 
-    def onBatchStarted(self, batchStarted: BatchEvent) -> None:
+    # PySpark's name of the parameter; the batch has started.
+    def onBatchStarted(self, batchSubmitted: BatchEvent) -> None:
         """Hear that a batch is being processed."""
 
     def onBatchCompleted(self, batchCompleted: BatchEvent) -> None:

@@ -5,6 +5,7 @@ from millstream.engine.ingest.block_generator import (
     BlockGenerator,
     BlockGeneratorListener,
 )
+from millstream.engine.ingest.lag import Lag, LagUnit, TellsLag
 from millstream.engine.ingest.receiver import Receiver
 from millstream.engine.ingest.reliable_receiver import (
     Connection,
@@ -18,7 +19,10 @@ __all__ = [
     "BlockGeneratorListener",
     "Connection",
     "Delivery",
+    "Lag",
+    "LagUnit",
     "Receiver",
     "ReliableReceiver",
     "Store",
+    "TellsLag",
 ]

@@ -1,5 +1,6 @@
 """Tests of engine/base/threads.py."""
 
+import sys
 import threading
 
 import pytest
@@ -27,6 +28,47 @@ def test_a_loop_handles_in_order_and_survives_errors() -> None:
     assert seen == [1, 1]
     assert [type(error) for error in errors] == [IndexError]
     assert not loop.is_current
+
+
+def test_a_loop_says_how_long_it_has_been_at_its_work() -> None:
+    """0 while it waits, more the longer it takes."""
+    loop, begun, go_on = (
+        SerialLoop("millstream-test", lambda _: None),
+        threading.Event(),
+        threading.Event(),
+    )
+    loop.start()
+    before = loop.busy_s
+
+    def work() -> None:
+        begun.set()
+        go_on.wait(10)
+
+    loop.post(work)
+    assert begun.wait(10)
+    first = loop.busy_s
+    second = loop.busy_s
+    go_on.set()
+    loop.stop()
+
+    assert before == 0
+    assert 0 < first < second
+    assert loop.busy_s == 0
+
+
+# Outside of pytest nothing tells of it, which is why somebody must look.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_loop_says_that_its_thread_has_ended() -> None:
+    """By a SystemExit, which no handler gets; it hasn't ended before it has begun."""
+    loop = SerialLoop("millstream-test", lambda _: None)
+    unstarted = loop.has_ended
+    loop.start()
+    started = loop.has_ended
+    loop.post(sys.exit)
+    assert loop._thread is not None
+    loop._thread.join(10)
+
+    assert (unstarted, started, loop.has_ended) == (False, False, True)
 
 
 def test_a_pool_runs_side_by_side_and_closes() -> None:

@@ -46,7 +46,7 @@ def test_a_refusal_stages_nothing_and_says_why() -> None:
     made = zipped(columnar, kernel, 3, [[[(1, 5), (2, 5)]], [[(1, 1)]]], report, 1)
     assert made is not None
     assert made.thaw() == [(1, 6), (2, 5)]
-    assert staged == [(3, [(1, 6)], [])]
+    assert staged == [(3, [(1, 6)], [], 2)]
 
 
 def test_verify_compares_what_a_kernel_makes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.test_dead_letter_commands import LETTER, letter
+from tests.commands.test_letter_report import LETTER, letter
 
 from millstream.engine.base.errors import UsageError
 from millstream.engine.durable.letter_files import LetterBox, check_name, letter_of

@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from millstream.engine.ingest.direct_source import BatchPlan, DirectSource
+from millstream.engine.ingest.lag import Lag, LagUnit, TellsLag
 from millstream.engine.ingest.receiver import Receiver
 from millstream.engine.jobs.book import JobRecord, StageRecord
 from millstream.engine.observe.application import Facts, StoredRdd
+from millstream.engine.observe.control import ThreadDump
 from millstream.engine.observe.progress import Picture, StreamProgress
 from millstream.engine.streams.events import (
     BatchCompleted,
@@ -96,9 +98,9 @@ class Numbers(DirectSource[list[int], int]):
     """Numbers of which ten wait always."""
 
     @property
-    def behind(self) -> int:
+    def lag(self) -> Lag:
         """Ten."""
-        return 10
+        return Lag(10)
 
     def plan(self, batch: BatchPlan[list[int]]) -> Sequence[list[int]]:
         """Give two numbers."""
@@ -123,8 +125,15 @@ def wait_until_told(h: StreamHarness, batches: int) -> None:
         known = progress.version
 
 
-class Quiet(Receiver[str]):
-    """A receiver that receives nothing."""
+class Quiet(Receiver[str], TellsLag):
+    """A receiver that receives nothing, of a source that counts in time."""
+
+    lag_unit = LagUnit.MS
+
+    def ask_lag(self, timeout_s: float) -> Lag:
+        """Say how far it is behind."""
+        del timeout_s
+        return Lag(30, LagUnit.MS)
 
     def onStart(self) -> None:
         """Begin."""
@@ -151,3 +160,44 @@ def everything(directory: Any, conf: Mapping[str, str]) -> Iterator[StreamHarnes
         h.run(2)
         wait_until_told(h, 2)
         yield h
+
+
+class FakeControl:
+    """A program to which nothing happens; `done` has what was asked for."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.is_paused = False
+        self.refusal: Exception | None = None
+        """What everything is answered with."""
+
+    def _do(self, what: str, by: str) -> str:
+        if self.refusal is not None:
+            raise self.refusal
+        self.done.append(f"{what} by {by}")
+        return what
+
+    def stop_stream(self, *, gracefully: bool, by: str) -> str:
+        return self._do(f"stop {'gracefully' if gracefully else 'at once'}", by)
+
+    def pause_batches(self, *, by: str) -> str:
+        self.is_paused = True
+        return self._do("pause", by)
+
+    def resume_batches(self, *, by: str) -> str:
+        self.is_paused = False
+        return self._do("resume", by)
+
+    def limit_input(self, input_id: int, per_second: int, *, by: str) -> str:
+        return self._do(f"limit {input_id} to {per_second}", by)
+
+    def kill_job(self, job_id: int, *, by: str) -> str:
+        return self._do(f"kill job {job_id}", by)
+
+    def kill_stage(self, stage_id: int, *, by: str) -> str:
+        return self._do(f"kill stage {stage_id}", by)
+
+    def threads(self) -> Sequence[ThreadDump]:
+        return [
+            ThreadDump(7, "MainThread", False, ("main (app.py:3)", "wait (app.py:9)"))
+        ]

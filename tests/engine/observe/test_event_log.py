@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from millstream.engine.base.errors import DurabilityError, UsageError
 from millstream.engine.base.storage import AppendStream, LocalStorage
 from millstream.engine.columnar.reports import StageReport
 from millstream.engine.jobs.book import JobRecord, StageOperator, StageRecord
+from millstream.engine.jobs.task_log import TaskRecord, TaskStatus, Traffic
 from millstream.engine.observe import event_log
 from millstream.engine.observe.event_log import (
     EventLogApplication,
@@ -162,6 +164,44 @@ def test_jobs_and_stages_are_read_as_they_were(tmp_path: Path) -> None:
     assert read.jobs()[1] == first
     assert read.stages() == [stage()]
     assert list(read.stages()[0].report.lines()) == list(stage().report.lines())
+
+
+def test_times_of_tasks_are_read_as_they_were(tmp_path: Path) -> None:
+    """What is kept of many, and how many there were."""
+    ran = stage()
+    for number in range(1000):
+        status = TaskStatus.FAILED if number == 7 else TaskStatus.SUCCESS
+        error = "ValueError: no" if number == 7 else ""
+        ran.tasks.begin(number, 0, number, number)
+        ran.tasks.end(number, 0, status, number / 8, Traffic(rows_in=number), error)
+    ran.tasks.close()
+    ran.writes_shuffle = True
+    with streaming(tmp_path / "log") as it:
+        it.writer.on_job(job(0), [ran])
+    (read,) = EventLogApplication(str(tmp_path / "log")).stages()
+
+    def told(each: TaskRecord) -> TaskRecord:
+        return replace(each, begun_ms=round(each.begun_ms))
+
+    assert list(map(told, read.tasks.records())) == list(map(told, ran.tasks.records()))
+    assert len(read.tasks.sample()) == len(ran.tasks.sample()) < 1000
+    assert read.tasks.ended_count == 1000
+    assert read.writes_shuffle
+
+
+def test_a_log_without_times_of_tasks_is_read(tmp_path: Path) -> None:
+    """One that was written before there were any."""
+    with streaming(tmp_path / "log") as it:
+        it.writer.on_job(job(0), [stage()])
+    (file,) = (tmp_path / "log").iterdir()
+    text = file.read_text("utf-8")
+    older = text.replace(',"writes_shuffle":false,"attempts_ended":0,"attempts":[]', "")
+    file.write_text(older, "utf-8")
+    (read,) = EventLogApplication(str(tmp_path / "log")).stages()
+
+    assert older != text
+    assert read == stage()
+    assert read.tasks.records() == []
 
 
 def test_a_job_that_runs_when_the_program_dies_is_known(tmp_path: Path) -> None:

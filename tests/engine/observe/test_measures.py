@@ -8,7 +8,8 @@ from tests.engine.observe.observed import FakeApplication, everything
 
 from millstream import SparkContext
 from millstream.engine.jobs.book import JobRecord
-from millstream.engine.observe.measures import MEASURES, samples
+from millstream.engine.observe.measures import MEASURES, Kind, samples
+from millstream.testing import StreamHarness
 
 OFF = {"spark.ui.enabled": "false"}
 
@@ -29,6 +30,34 @@ def test_an_input_is_told_by_its_id() -> None:
     found = [(e.measure.gauge, e.stream_id, e.value) for e in samples(application)]
 
     assert found == [("millstream.input.*.lag", 12, 5)]
+
+
+def test_gauges_of_a_stream_go_when_it_stops() -> None:
+    """What still tells the truth stays: counters, histograms, and that it has stopped."""
+    with StreamHarness(conf=OFF) as h:
+        h.collect(h.stream([["a"]]))
+        h.run(1)
+        application = h.sc._observers.application
+        running = {e.measure for e in samples(application)}
+        h.ssc.stop(stopSparkContext=False)
+        stopped = {e.measure: e.value for e in samples(application)}
+        last = h.ssc.metrics()
+    gone = running - stopped.keys()
+    by_gauge = {each.gauge: value for each, value in stopped.items()}
+
+    assert {each.kind for each in gone} == {Kind.GAUGE}
+    assert {e.gauge for e in stopped if e.kind is Kind.GAUGE} == {
+        "millstream.stream.active",
+        "millstream.stream.stopping",
+        "millstream.blocks.memoryBytes",
+        "millstream.blocks.diskBytes",
+        "millstream.jobs.running",
+        "millstream.tasks.running",
+    }
+    assert by_gauge["millstream.stream.active"] == 0
+    assert by_gauge["streaming.totalCompletedBatches"] == 1
+    assert last["millstream.stream.active"] == 0
+    assert last["streaming.retainedCompletedBatches"] == 1
 
 
 @pytest.mark.slow

@@ -23,6 +23,7 @@ class Hand:
 
     def __init__(self, number: int) -> None:
         self.number = number
+        self.where = f"hand {number}"
         self.tickets: list[Ticket] = []
         self.freed_s = 0.0
 

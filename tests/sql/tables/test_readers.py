@@ -250,7 +250,7 @@ def test_csv_values_are_what_the_schema_says(spark: SparkSession, here: Path) ->
 def test_options_can_be_given_by_place(spark: SparkSession, here: Path) -> None:
     """As in PySpark; one more than there are is no option."""
     (here / "a.csv").write_text("1|2\n")
-    (here / "a.json").write_text('{"a":1}\n')
+    (here / "a.json").write_text('{"a":"1"}\n')
     texts = spark.sparkContext.parallelize(["3|4"])
 
     assert spark.read.csv("a.csv", "a int, b int", "|").collect() == [(1, 2)]

@@ -29,7 +29,7 @@ def user_call_site() -> str:
     while frame is not None:
         code = frame.f_code
         if code.co_filename == threading.__file__:
-            return getattr(_local, "site", method)
+            return getattr(_local, "site", "") or method
         if not is_ours(code.co_filename):
             name = notebooks.cell_of(code.co_filename)
             name = name or code.co_filename.replace("\\", "/").rpartition("/")[2]

@@ -305,6 +305,14 @@ _APPLICATION = (
         "the address the page listens on; on one that others reach, they can read it",
     ),
     _works(
+        "spark.millstream.ui.token",
+        _T,
+        None,
+        "who has it may stop, pause and kill from the page; auto makes one and prints the "
+        "page's address with it. A secret, so better MILLSTREAM_UI_TOKEN in the environment; "
+        "without either the page is read-only",
+    ),
+    _works(
         "spark.eventLog.enabled",
         _B,
         "false",

@@ -61,6 +61,18 @@ class MillstreamError(Exception):
         """Return the message."""
         return str(self)
 
+    def getSqlState(self) -> str | None:
+        """Return the code of SQL's standard, or None where there is none."""
+        return None
+
+    def getQueryContext(self) -> list[Any]:
+        """Return the places in the query's text; only errors of queries have any."""
+        return []
+
+    def getBreakingChangeInfo(self) -> Any:
+        """Return None: no change of Spark's is behind it."""
+        return None
+
 
 def _rebuild(
     kind: type[MillstreamError], args: tuple[Any, ...], state: dict[str, Any]

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from millstream.engine.base.clock import Clock
+from millstream.engine.base.clock import Clock, monotonic_s
 
 _log = logging.getLogger(__name__)
 
@@ -28,6 +28,7 @@ class SerialLoop:
             queue.SimpleQueue()
         )
         self._thread: threading.Thread | None = None
+        self._began_s: float | None = None
 
     def start(self) -> None:
         """Start the thread."""
@@ -50,12 +51,25 @@ class SerialLoop:
         """Whether the caller runs on this loop's thread."""
         return self._thread is threading.current_thread()
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the thread was there, and is no more: stopped, or by a SystemExit."""
+        return self._thread is not None and not self._thread.is_alive()
+
+    @property
+    def busy_s(self) -> float:
+        """For how long the thread has been at what it does now; 0 when it waits."""
+        began_s = self._began_s
+        return 0.0 if began_s is None else monotonic_s() - began_s
+
     def _run(self) -> None:
         while (work := self._waiting.get()) is not None:
+            self._began_s = monotonic_s()
             try:
                 work()
             except Exception as error:
                 self._on_error(error)
+            self._began_s = None
             del work  # Or what it refers to lives until the next work comes.
 
 

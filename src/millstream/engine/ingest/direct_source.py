@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from millstream.engine.base import frames
 from millstream.engine.base.errors import PySparkTypeError
+from millstream.engine.ingest.lag import Lag
 
 RangeT = TypeVar("RangeT")
 T_co = TypeVar("T_co", covariant=True)
@@ -89,10 +90,12 @@ class DirectSource(ABC, Generic[RangeT, T_co]):
         return 0
 
     @property
-    def behind(self) -> int | None:
-        """How many records wait beyond the newest batch's, about; None: it isn't known.
+    def lag(self) -> Lag | None:
+        """How far the newest batch is behind the newest record; None: it can't be told.
 
-        For pages and metrics, and asked for at any moment: say what `plan` has seen.
+        For pages and metrics, and asked for at any moment: ask nobody, but say what `plan`
+        has seen. Without an amount it isn't known yet. When `plan` has raised, it counts
+        as not known, whatever this says.
         """
         return None
 

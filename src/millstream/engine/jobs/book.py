@@ -3,11 +3,15 @@
 import itertools
 import logging
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from millstream.engine.columnar.reports import StageReport
+from millstream.engine.jobs.task_log import TaskLog
+
+TASKS_MAX = 5000
+"""Of so many attempts of tasks, of all stages that have ended, times are kept."""
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +47,10 @@ class StageRecord:
     longest_task_s: float = 0.0
     operators: tuple[StageOperator, ...] = ()
     """What it is made of; a shuffle is in the stage that writes it, and where it is read."""
+    writes_shuffle: bool = False
+    """Whether it makes what later stages read, not what the job returns."""
+    tasks: TaskLog = field(default_factory=TaskLog, compare=False)
+    """Where its tasks ran, and how long."""
 
 
 @dataclass(slots=True)
@@ -96,6 +104,8 @@ class JobBook:
         self.watchers: list[JobWatcher] = []
         """Called on the job's thread when a job has begun, and when it has ended, with its
         stages so far; they take a few microseconds, and must not raise."""
+        self._task_logs: deque[TaskLog] = deque()
+        self._kept_tasks = 0
         self._ended = {"SUCCEEDED": 0, "FAILED": 0}
         self._ended_tasks = [0, 0]
 
@@ -174,7 +184,12 @@ class JobBook:
         """Note a new stage of `job`."""
         with self._lock:
             stage = StageRecord(
-                next(self._stage_ids), job.id, name, task_count, submitted_ms=now_ms
+                next(self._stage_ids),
+                job.id,
+                name,
+                task_count,
+                submitted_ms=now_ms,
+                tasks=TaskLog(now_ms),
             )
             self.version += 1
             job.stage_ids.append(stage.id)
@@ -182,6 +197,18 @@ class JobBook:
             while len(self._stages) > self._retained_max:
                 del self._stages[next(iter(self._stages))]
         return stage
+
+    def close_stage(self, stage: StageRecord, now_ms: int) -> None:
+        """Note that a stage ended; the times of the oldest stages' tasks may go for it."""
+        stage.tasks.close()
+        with self._lock:
+            stage.ended_ms = now_ms
+            self._task_logs.append(stage.tasks)
+            self._kept_tasks += stage.tasks.kept_count
+            while self._kept_tasks > TASKS_MAX:
+                oldest = self._task_logs.popleft()
+                self._kept_tasks -= oldest.kept_count
+                oldest.forget()
 
     def job_ids_for_group(self, group: str | None) -> list[int]:
         """Return the known jobs of a group; None stands for jobs without one."""

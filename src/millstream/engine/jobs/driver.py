@@ -404,7 +404,7 @@ class Driver:
         """Wait, bounded, for tasks that still run though their job has failed."""
         until_s = monotonic_s() + timeout_s
         for task in tuple(self.outliving):
-            task.ended.wait(max(0.0, until_s - monotonic_s()))
+            task.wait(max(0.0, until_s - monotonic_s()))
 
     def next_task_id(self) -> int:
         """Return a number no other task of this driver has."""

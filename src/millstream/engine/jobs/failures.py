@@ -113,6 +113,13 @@ def user_line(error: BaseException, operator: str) -> tuple[str | None, int | No
     return found
 
 
+def summary(error: BaseException, most: int = 300) -> str:
+    """Return an error's class and the first line that it says."""
+    first = message_of(error).strip().partition("\n")[0]
+    text = f"{type(error).__name__}: {first}" if first else type(error).__name__
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 def message_of(error: BaseException) -> str:
     """Return what an error says, shortened; one that can't say it is named."""
     try:

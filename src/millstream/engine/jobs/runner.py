@@ -45,11 +45,13 @@ from millstream.engine.jobs.book import JobRecord, StageOperator, StageRecord
 from millstream.engine.jobs.placement import Place
 from millstream.engine.jobs.speculation import Speculation
 from millstream.engine.jobs.stages import Stage, plan_stages
+from millstream.engine.jobs.task_log import TaskStatus, Traffic
 from millstream.engine.jobs.tasks import (
     MissingShuffleError,
     Task,
     cached_id,
     functions_of,
+    note_made,
 )
 from millstream.engine.plan.nodes import RddNode
 from millstream.engine.workers.in_process import Killable
@@ -77,7 +79,8 @@ _LOSSES_MAX = 4
 """A task whose worker was lost so often is taken to be the reason."""
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: that would take twice as long to make, for each task.
+@dataclass(slots=True)
 class _Succeeded:
     index: int
     attempt: int
@@ -88,6 +91,7 @@ class _Succeeded:
     told: tuple[tuple[str, Any], ...] = ()
     """What it has told the driver from elsewhere."""
     took_s: float = 0.0
+    traffic: Traffic = field(default_factory=Traffic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,8 @@ class _Failed:
     index: int
     attempt: int
     failure: failures.TaskFailure
+    took_s: float | None = None
+    traffic: Traffic = field(default_factory=Traffic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,11 +249,12 @@ class JobRun:
             self.record, title, len(partitions), now_ms
         )
         record.operators = _operators(stage)
+        record.writes_shuffle = not stage.is_result
         runner = _StageRun(self, stage, record, partitions, title)
         try:
             return runner.run()
         finally:
-            record.ended_ms = self.driver.clock.now_ms()
+            self.driver.book.close_stage(record, self.driver.clock.now_ms())
 
     def start(self, work: Callable[[], None], *, is_alone: bool) -> None:
         """Run one task's work on a worker, so that `cancel` reaches it."""
@@ -342,6 +349,8 @@ class _StageRun:
     _tickets: dict[tuple[int, int], Ticket] = field(default_factory=dict)
     """Attempts that were handed over, by index and number."""
     _speculation: Speculation | None = None
+    _second: set[tuple[int, int]] = field(default_factory=set)
+    """Attempts that were started beside slow ones, by index and number."""
 
     def run(self) -> bool:
         """Return True when all is done, False when outputs to read were missing."""
@@ -463,17 +472,59 @@ class _StageRun:
             case _Succeeded():
                 self._note_time(ticket)
                 self._accept(ended)
+                self.record.tasks.end(
+                    self.partitions[index],
+                    attempt,
+                    TaskStatus.SUCCESS,
+                    ended.took_s,
+                    ended.traffic,
+                    "",
+                    self._is_copy(index, attempt),
+                )
                 todo.extend(attempts.on_success(index, attempt))
             case _Failed():
                 self.record.failed_count += 1
                 self._note_failure(ended)
+                self._note_end(
+                    index,
+                    attempt,
+                    TaskStatus.FAILED,
+                    failures.summary(ended.failure.error),
+                    ended.took_s,
+                    ended.traffic,
+                )
                 todo.extendleft(attempts.on_failure(index, attempt))
             case _Lost():
+                self._note_end(index, attempt, TaskStatus.FAILED, ended.reason)
                 todo.extendleft(self._after_loss(ended, attempts))
             case _Missed():
+                missed = f"outputs that it reads are gone, of shuffle {ended.node.id}"
+                self._note_end(index, attempt, TaskStatus.FAILED, missed)
                 todo.extend(attempts.on_missed(index, attempt))
             case _:
                 assert_never(ended)
+
+    def _note_end(
+        self,
+        index: int,
+        attempt: int,
+        status: TaskStatus,
+        error: str = "",
+        took_s: float | None = None,
+        traffic: Traffic | None = None,
+    ) -> None:
+        self.record.tasks.end(
+            self.partitions[index],
+            attempt,
+            status,
+            took_s,
+            traffic,
+            error,
+            self._is_copy(index, attempt),
+        )
+
+    def _is_copy(self, index: int, attempt: int) -> bool:
+        return bool(self._second) and (index, attempt) in self._second
 
     def _note_time(self, ticket: Ticket | None) -> None:
         if self._speculation is not None and ticket is not None:
@@ -495,6 +546,11 @@ class _StageRun:
         for index in watched.slow(now_s, self._begun_s(attempts)):
             made = attempts.on_slow(index)
             copies += made
+            self._second.update(
+                (each.index, each.attempt)
+                for each in made
+                if isinstance(each, StartTask)
+            )
             if made:
                 _log.info(
                     "a slow task is tried a second time job=%d stage=%d partition=%d",
@@ -516,6 +572,8 @@ class _StageRun:
     def _cancel(self, index: int, attempt: int) -> None:
         """End an attempt that nobody waits for any more."""
         self.record.active_count -= 1
+        faster = "another attempt of the task was faster"
+        self._note_end(index, attempt, TaskStatus.KILLED, faster)
         ticket = self._tickets.pop((index, attempt), None)
         if ticket is not None:
             self.job.cancel_elsewhere(ticket)
@@ -617,12 +675,13 @@ class _StageRun:
     def _start_elsewhere(self, body: StageBody, index: int, attempt: int) -> None:
         """Hand one attempt over to a worker process."""
         driver, partition = self.job.driver, self.partitions[index]
+        scope = self._scope(index, attempt)
         try:
             assert self._snapshot is not None, "made with the body"
             given, reads = shipping.gather(
                 self._snapshot,
                 partition,
-                self._scope(index, attempt),
+                scope,
                 driver.clock.now_ms(),
                 driver.blocks,
                 driver.shuffles,
@@ -653,6 +712,9 @@ class _StageRun:
         )
         if ticket is not None:
             self._tickets[index, attempt] = ticket
+            self.record.tasks.hand_over(
+                partition, attempt, scope.task_attempt_id, ticket
+            )
 
     def _executor_of_other(self, index: int, attempt: int) -> int | None:
         """Return which worker runs an earlier attempt of a task: not to be asked again."""
@@ -719,7 +781,17 @@ class _StageRun:
             None,
             made.told,
             made.took_s,
+            self._traffic_of(index, made, done),
         )
+
+    def _traffic_of(self, index: int, made: shipping.Succeeded, done: Done) -> Traffic:
+        """Return what a worker says that it read and made, and what was moved for that."""
+        traffic = made.traffic
+        if traffic.bytes_in is None:
+            traffic.bytes_in = self._given_bytes.get(index)
+        if traffic.bytes_out is None:
+            traffic.bytes_out = len(done.value) + sum(each.size for each in done.held)
+        return traffic
 
     def _run_task(self, index: int, attempt: int) -> _Outcome:
         """Run one attempt in this thread; never raises for user code's sake."""
@@ -729,6 +801,7 @@ class _StageRun:
         )
         scope = self._scope(index, attempt)
         start_s = monotonic_s()
+        self.record.tasks.begin(partition, attempt, scope.task_attempt_id, start_s)
         profiler = _new_profiler() if driver.is_profiling else None
         with task_scope.entered(scope):
             accumulating.start_task_accumulators()
@@ -739,8 +812,9 @@ class _StageRun:
             except MissingShuffleError as missing:
                 return _Missed(index, attempt, missing.node)
             except Exception as error:
+                took_s = monotonic_s() - start_s
                 failure = failures.describe(error, task.trail, self.title, partition)
-                return _Failed(index, attempt, failure)
+                return _Failed(index, attempt, failure, took_s, task.traffic)
             finally:
                 if profiler is not None:
                     profiler.disable()
@@ -751,8 +825,10 @@ class _StageRun:
         driver.note_cost(self._key, took_s, task.report)
         stats = None if profiler is None else _stats_of(profiler)
         told = found_records.told(task.finds)
+        traffic = task.traffic
+        note_made(traffic, value, is_result=self.stage.is_result)
         return _Succeeded(
-            index, attempt, value, updates, task.report, stats, told, took_s
+            index, attempt, value, updates, task.report, stats, told, took_s, traffic
         )
 
     def _evaluate(self, task: Task, partition: int) -> Any:

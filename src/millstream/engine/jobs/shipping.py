@@ -30,10 +30,12 @@ from millstream.engine.jobs import failures, found_records
 from millstream.engine.jobs.actions import Action
 from millstream.engine.jobs.shuffles import ShuffleRegistry
 from millstream.engine.jobs.stages import Stage
+from millstream.engine.jobs.task_log import Traffic
 from millstream.engine.jobs.tasks import (
     MissingShuffleError,
     Task,
     cached_id,
+    note_made,
     stored_block,
 )
 from millstream.engine.plan.nodes import (
@@ -101,6 +103,7 @@ class Succeeded:
     report: StageReport
     kept: tuple[KeptBlock, ...]
     took_s: float
+    traffic: Traffic
 
 
 @dataclass(frozen=True, slots=True)
@@ -479,6 +482,7 @@ def run(
         driver_link.start_telling()
         try:
             value = _evaluate(shipped, nodes[-1], task, given.partition)
+            note_made(task.traffic, value, is_result=shipped.is_result)
             if not shipped.is_result:
                 value = _held(value, inside)
         except Exception as error:
@@ -491,7 +495,15 @@ def run(
         fate.processes = 1
     took_s = monotonic_s() - start_s
     tellings += found_records.told(task.finds)
-    made = Succeeded(value, updates, tellings, task.report, tuple(blocks.made), took_s)
+    made = Succeeded(
+        value,
+        updates,
+        tellings,
+        task.report,
+        tuple(blocks.made),
+        took_s,
+        task.traffic,
+    )
     return frames.dumps(made)
 
 

@@ -31,6 +31,7 @@ from millstream.engine.jobs.actions import (
     Take,
 )
 from millstream.engine.jobs.pending import Finisher, Pending
+from millstream.engine.jobs.task_log import Traffic
 from millstream.engine.plan import fusion
 from millstream.engine.plan.counting import CountRecords
 from millstream.engine.plan.fusion import is_fusible
@@ -143,6 +144,8 @@ class Task:
     """Every step in the order the task came to it; errors are told by it."""
     finds: list[found_records.Find] = field(default_factory=list)
     """The bad records that were taken out; see `bad_records`."""
+    traffic: Traffic = field(default_factory=Traffic)
+    """How much it has read, as far as that is known without counting."""
     given: Mapping[tuple[int, int], Iterable[Any]] | None = None
     """What takes the place of some partitions, by node."""
     unkept: RddNode | None = None
@@ -300,6 +303,7 @@ class Task:
                     kept = self.blocks.get_frozen(cached_id(node, part))
                     if kept is not None:
                         self._is_taking = is_taking
+                        self._note_read(kept)
                         done.append(self._of_blocks([kept], part))
                         continue
                 inputs = node.inputs_of(part)
@@ -365,9 +369,9 @@ class Task:
             case Source(partitions):
                 return self._read(partitions[part], part)
             case StoredBlocks():
-                return self._of_blocks(
-                    [stored_block(self.blocks, op, part, node)], part
-                )
+                stored = stored_block(self.blocks, op, part, node)
+                self._note_read(stored)
+                return self._of_blocks([stored], part)
             case Pipeline():
                 (pending,) = inputs
                 return self._through_steps(node, part, pending)
@@ -542,7 +546,17 @@ class Task:
         # Making columns of objects would take longer than to join them.
         return "the records are Python objects"
 
+    def _note_read(self, data: Any) -> None:
+        """Add what is known without counting of a block, or a partition of a source."""
+        traffic = self.traffic
+        rows, size = _known_rows(data), _known_bytes(data)
+        if rows is not None:
+            traffic.rows_in = rows + (traffic.rows_in or 0)
+        if size is not None:
+            traffic.bytes_in = size + (traffic.bytes_in or 0)
+
     def _read(self, partition: Any, part: int) -> Pending:
+        self._note_read(partition)
         if isinstance(partition, FrozenRows | FrozenText | Columns):
             return self._of_blocks([partition], part)
         if isinstance(partition, StoredState) and self.columnar.mode is not Mode.OFF:
@@ -590,6 +604,8 @@ class Task:
         buckets = self.shuffles.read(node, part)
         if buckets is None:
             raise MissingShuffleError(node)
+        for each in buckets:
+            self._note_read(each)
         functions: ShuffleFunctions = self._functions(node)
         aggregator = functions.aggregator
         self.report.reducing = node.id
@@ -626,6 +642,37 @@ class Task:
 
 
 fusion.mark_record(split_pairs, "record")
+
+
+def note_made(traffic: Traffic, made: Any, *, is_result: bool) -> None:
+    """Add what is known of what a task has made: buckets, or a result."""
+    if not is_result:
+        traffic.rows_out = sum(each.count for each in made)
+        sizes = [size for each in made if (size := _known_bytes(each)) is not None]
+        traffic.bytes_out = sum(sizes) if sizes else None
+    elif made.__class__ is list:
+        traffic.rows_out = len(made)
+
+
+def _known_rows(data: Any) -> int | None:
+    """Return how many records a block or a source's partition has, if nobody has to count."""
+    if data.__class__ is FrozenRows:
+        return data.count
+    is_text = data.__class__ is FrozenText
+    rows = getattr(data, "known_count" if is_text else "count", None)
+    return rows if isinstance(rows, int) else None
+
+
+def _known_bytes(data: Any) -> int | None:
+    """Return how large a block or a source's partition is, if that costs nothing."""
+    if data.__class__ is FrozenRows:
+        return None if data.pickled is None else len(data.pickled)
+    if data.__class__ is FrozenText:
+        return len(data.data)
+    if data.__class__ is Columns:
+        return int(data.frame.estimated_size())
+    length = getattr(data, "length", None)  # Of a file.
+    return length if isinstance(length, int) else None
 
 
 def _reducing(steps: Sequence[Step]) -> Reduce | Merge | None:

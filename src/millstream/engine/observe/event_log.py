@@ -23,7 +23,14 @@ from millstream.engine.base.seldom import Seldom
 from millstream.engine.base.storage import AppendStream, Storage, open_storage
 from millstream.engine.columnar.reports import StageReport, StepFate
 from millstream.engine.jobs.book import JobRecord, StageOperator, StageRecord
+from millstream.engine.jobs.task_log import (
+    TaskLog,
+    TaskRecord,
+    TaskStatus,
+    Traffic,
+)
 from millstream.engine.observe.application import Application, Facts, StoredRdd
+from millstream.engine.observe.control import Action
 from millstream.engine.observe.histograms import Delays, Histogram
 from millstream.engine.observe.progress import Picture, StreamProgress, Sums
 from millstream.engine.streams import events as told
@@ -135,6 +142,11 @@ class EventLogWriter:
         """Take a job that has begun or ended, with its stages."""
         # One that runs changes until the thread comes to it.
         self._put(_job_line(job, ()) if job.status == "RUNNING" else (job, stages))
+
+    def on_action(self, action: Action) -> None:
+        """Take what somebody has done to the program."""
+        line = {"event": "ActionTaken", "time": action.time_ms}
+        self._put({**line, "what": action.what, "by": action.by})
 
     def on_stream(self) -> None:
         """Hear that the application has a stream now."""
@@ -443,7 +455,38 @@ def _stage(stage: StageRecord) -> Line:
             }
             for each in stage.operators
         ],
+        "writes_shuffle": stage.writes_shuffle,
+        "attempts_ended": stage.tasks.ended_count,
+        "attempts": _attempts(stage.tasks),
     }
+
+
+def _attempts(log: TaskLog) -> list[Line]:
+    sampled = {(each.partition, each.attempt) for each in log.sample()}
+    return [
+        {
+            "task": each.id,
+            "partition": each.partition,
+            "attempt": each.attempt,
+            "where": each.where,
+            "begun": round(each.begun_ms, 3),
+            "took_ms": round(each.took_ms, 3),
+            "status": each.status.value,
+            **{key: value for key, value in _extras(each, sampled) if value},
+        }
+        for each in log.records()
+    ]
+
+
+def _extras(
+    record: TaskRecord, sampled: set[tuple[int, int]]
+) -> Iterator[tuple[str, Any]]:
+    """Yield what most attempts don't have; it is left out where it is empty."""
+    yield "error", record.error
+    yield "is_copy", record.is_copy
+    yield "is_extra", (record.partition, record.attempt) not in sampled
+    traffic = {k: v for k, v in asdict(record.traffic).items() if v is not None}
+    yield "traffic", traffic
 
 
 def _fate(fate: StepFate) -> Line:
@@ -578,7 +621,32 @@ def _decoded_stage(line: Mapping[str, Any], job_id: int) -> StageRecord:
             )
             for each in line["operators"]
         ),
+        # Logs from before there were times of tasks have no word of them.
+        line.get("writes_shuffle", False),
+        _decoded_attempts(line.get("attempts", []), line.get("attempts_ended", 0)),
     )
+
+
+def _decoded_attempts(lines: Sequence[Line], ended_count: int) -> TaskLog:
+    sample: list[TaskRecord] = []
+    others: list[TaskRecord] = []
+    for line in lines:
+        kept = others if line.get("is_extra") else sample
+        kept.append(
+            TaskRecord(
+                line["task"],
+                line["partition"],
+                line["attempt"],
+                line["where"],
+                line["begun"],
+                line["took_ms"],
+                TaskStatus(line["status"]),
+                line.get("error", ""),
+                line.get("is_copy", False),
+                Traffic(**line.get("traffic", {})),
+            )
+        )
+    return TaskLog.of_records(sample, others, ended_count)
 
 
 def _decoded_fate(line: Mapping[str, Any]) -> StepFate:

@@ -138,6 +138,11 @@ MEASURES: tuple[Measure, ...] = (
         "records of the newest batch",
     ),
     _ours("stream.active", "0 or 1", "whether the stream runs"),
+    _ours(
+        "stream.stopping",
+        "0 or 1",
+        "whether the stream was told to stop; it stays 1",
+    ),
     _ours("stream.startedMs", _AT, "when the stream was started; -1 before that"),
     _ours("batch.intervalMs", "ms", "how often there is a batch"),
     _ours("failedBatches", "batches", "batches of which an output failed", _COUNTER),
@@ -146,6 +151,12 @@ MEASURES: tuple[Measure, ...] = (
         "batches",
         "batches whose time has come and that aren't made yet, as too many wait; "
         "receivers wait with them",
+    ),
+    _ours(
+        "generator.busyMs",
+        "ms",
+        "how long the thread that makes batches has been at what it does now; 0 when it "
+        "waits, -1 when it is gone",
     ),
     _ours("receivers.active", "receivers", "receivers that run"),
     _ours(
@@ -162,7 +173,14 @@ MEASURES: tuple[Measure, ...] = (
     _ours(
         "input.*.lag",
         "records",
-        "what a source has beyond the newest batch, where it knows: Kafka",
+        "what a source has beyond the newest batch (Kafka, Redis, NATS), or beyond what a "
+        "group has acknowledged; -1: not known now",
+    ),
+    _ours(
+        "input.*.lagMs",
+        "ms",
+        "how far the newest batch is behind the newest record, of sources that count in "
+        "time: Kinesis; -1: not known now",
     ),
     _ours("input.*.records", "records", "records of batches that have begun", _COUNTER),
     _ours("checkpoint.written", "checkpoints", "checkpoints written", _COUNTER),
@@ -204,7 +222,8 @@ MEASURES: tuple[Measure, ...] = (
         _COUNTER,
         "millstream_wal_write_ms",
     ),
-    _ours("state.memoryBytes", "bytes", "state of mapWithState in memory"),
+    _ours("state.rows", "rows", "keys that have state, as of the newest batch"),
+    _ours("state.memoryBytes", "bytes", "state in memory, an estimate"),
     _ours(
         "state.partitions", "partitions", "partitions of state, in memory or in files"
     ),
@@ -265,27 +284,45 @@ MEASURES: tuple[Measure, ...] = (
     _ours("batch.totalDelay.ms", "ms", "both together", Kind.HISTOGRAM),
 )
 _BY_GAUGE = {each.gauge: each for each in MEASURES}
+_ACTIVE = "millstream.stream.active"
+_OF_PROGRAM = (
+    _ACTIVE,
+    "millstream.stream.stopping",
+    "millstream.blocks.",
+    "millstream.jobs.",
+    "millstream.tasks.",
+)
 _OF_INPUT = re.compile(r"\.(\d+)(?=\.)")
 
 
 def samples(application: Application) -> Iterator[Sample]:
     """Yield the values of all that can be measured of an application now.
 
-    A gauge that isn't in the list, of a source of its own say, comes too.
+    A gauge that isn't in the list, of a source of its own say, comes too. Gauges of a
+    stream that has stopped don't: what they told isn't so any more. Its counters stay.
     """
     values = dict(application.gauges())
     picture = application.picture()
+    has_stopped = picture is not None and values.get(_ACTIVE) == 0
     if picture is not None:
         values |= of_picture(picture)
         yield from _of_histograms(picture)
     for gauge, value in values.items():
         found = _OF_INPUT.search(gauge)
         general = gauge if found is None else _OF_INPUT.sub(".*", gauge, 1)
+        measure = _BY_GAUGE.get(general) or _unknown(general)
+        if has_stopped and measure.kind is _GAUGE and not _is_lasting(gauge):
+            continue
         yield Sample(
-            _BY_GAUGE.get(general) or _unknown(general),
+            measure,
             value,
             None if found is None else int(found[1]),
         )
+
+
+def _is_lasting(gauge: str) -> bool:
+    """Say whether a gauge is of the program, or tells itself that its stream is over."""
+    return gauge.startswith(_OF_PROGRAM)
 
 
 def _unknown(gauge: str) -> Measure:

@@ -10,6 +10,7 @@ from typing import Any
 
 from millstream.engine.jobs.book import JobRecord, StageRecord
 from millstream.engine.observe.application import Application
+from millstream.engine.observe.control import ThreadDump
 from millstream.engine.observe.progress import Batch, BatchStatus, Picture
 from millstream.engine.streams.events import OutputOperationInfo, ReceiverInfo
 
@@ -22,7 +23,7 @@ def statistics(picture: Picture, receiver_count: int) -> Answer:
     active = sum(each.active for each in picture.receivers.values())
     return _known(
         {
-            "startTime": _time(picture.started_ms),
+            "startTime": spark_time(picture.started_ms),
             "batchDuration": picture.batch_ms,
             "numReceivers": receiver_count,
             "numActiveReceivers": active,
@@ -75,7 +76,7 @@ def _state_of(info: ReceiverInfo) -> Answer:
         "isActive": info.active,
         "executorId": info.executor_id or None,
         "executorHost": info.location or None,
-        "lastErrorTime": _time(info.last_error_time_ms) if has_failed else None,
+        "lastErrorTime": spark_time(info.last_error_time_ms) if has_failed else None,
         "lastErrorMessage": info.last_error_message or None,
         "lastError": info.last_error or None,
     }
@@ -101,7 +102,7 @@ def batch(batch: Batch, batch_ms: int) -> Answer:
     return _known(
         {
             "batchId": info.batch_ms,
-            "batchTime": _time(info.batch_ms),
+            "batchTime": spark_time(info.batch_ms),
             "status": batch.status.value,
             "batchDuration": batch_ms,
             "inputSize": info.record_count,
@@ -124,8 +125,8 @@ def operation(output: OutputOperationInfo, job_ids: list[int]) -> Answer:
             "outputOpId": output.id,
             "name": output.name,
             "description": output.description,
-            "startTime": _time(output.start_ms),
-            "endTime": _time(output.end_ms),
+            "startTime": spark_time(output.start_ms),
+            "endTime": spark_time(output.end_ms),
             "duration": output.duration_ms,
             "failureReason": output.failure_reason,
             "jobIds": job_ids,
@@ -142,10 +143,10 @@ def application(of: Application, now_ms: int) -> Answer:
         "name": facts.name,
         "attempts": [
             {
-                "startTime": _time(facts.started_ms),
+                "startTime": spark_time(facts.started_ms),
                 # As Spark has it of what hasn't ended: the second before 1970.
-                "endTime": _time(-1 if ended_ms is None else ended_ms),
-                "lastUpdated": _time(last_ms),
+                "endTime": spark_time(-1 if ended_ms is None else ended_ms),
+                "lastUpdated": spark_time(last_ms),
                 "duration": last_ms - facts.started_ms,
                 "sparkUser": facts.user,
                 "completed": ended_ms is not None,
@@ -167,8 +168,8 @@ def job(record: JobRecord, stages: Mapping[int, StageRecord]) -> Answer:
             "jobId": record.id,
             "name": record.name,
             "description": record.description,
-            "submissionTime": _time(record.submitted_ms),
-            "completionTime": _time(record.ended_ms),
+            "submissionTime": spark_time(record.submitted_ms),
+            "completionTime": spark_time(record.ended_ms),
             "stageIds": list(record.stage_ids),
             "jobGroup": record.group,
             "jobTags": sorted(record.tags),
@@ -200,8 +201,8 @@ def stage(record: StageRecord, owner: JobRecord | None) -> Answer:
             "numActiveTasks": record.active_count,
             "numCompleteTasks": record.completed_count,
             "numFailedTasks": record.failed_count,
-            "submissionTime": _time(record.submitted_ms),
-            "completionTime": _time(record.ended_ms),
+            "submissionTime": spark_time(record.submitted_ms),
+            "completionTime": spark_time(record.ended_ms),
             "name": record.name,
             "steps": [
                 {
@@ -224,6 +225,16 @@ def stage_status(record: StageRecord, owner: JobRecord | None) -> str:
     return "COMPLETE" if record.completed_count >= record.task_count else "FAILED"
 
 
+def thread(dump: ThreadDump) -> Answer:
+    """Return where a thread is; the innermost call first, as in Spark's answers."""
+    return {
+        "threadId": dump.id,
+        "threadName": dump.name,
+        "stackTrace": {"elems": list(reversed(dump.calls))},
+        "isDaemon": dump.is_daemon,
+    }
+
+
 def _known(answer: Answer) -> Answer:
     return {key: value for key, value in answer.items() if value is not None}
 
@@ -232,7 +243,7 @@ def _whole(value: float | None) -> int | None:
     return None if value is None else int(value)
 
 
-def _time(time_ms: int | None) -> str | None:
+def spark_time(time_ms: int | None) -> str | None:
     """Return a time as Spark writes it: 2026-01-02T03:04:05.006GMT."""
     if time_ms is None:
         return None

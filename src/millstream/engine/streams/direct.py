@@ -36,6 +36,7 @@ class DirectInput(InputOperator):
         self._planned: dict[int, _Ranges] = {}
         self._latest = _NONE
         self._latest_ms: int | None = None
+        self._is_lag_known = True
         self._pickled: bytes | None = None
         self.rate: float | None = None
         """Records a second at most, as back-pressure has it."""
@@ -84,7 +85,9 @@ class DirectInput(InputOperator):
         batch = BatchPlan(
             time_ms, self.graph.batch_ms / 1000, self._latest.ranges, rate=self.rate
         )
+        self._is_lag_known = False
         ranges = tuple(self.source.plan(batch))
+        self._is_lag_known = True
         planned = _Ranges(ranges, tuple(map(self.source.as_data, ranges)))
         self._planned[time_ms] = planned
         self._latest_ms = time_ms
@@ -93,12 +96,12 @@ class DirectInput(InputOperator):
         return planned
 
     def gauges(self) -> dict[str, float]:
-        """Return the limit of records a second, -1 if there is none, and how many wait."""
+        """Return the limit of records a second, -1 if there is none, and the lag."""
         rate = -1 if self.rate is None else self.rate
         gauges: dict[str, float] = {f"millstream.input.{self.id}.rateLimit": rate}
-        behind = self.source.behind
-        if behind is not None:
-            gauges[f"millstream.input.{self.id}.lag"] = behind
+        lag = self.source.lag
+        if lag is not None:
+            gauges |= (lag if self._is_lag_known else lag.unknown).gauge(self.id)
         return gauges
 
     @property
@@ -146,6 +149,7 @@ class DirectInput(InputOperator):
             "_planned": {},
             "_latest": _NONE,
             "_latest_ms": None,
+            "_is_lag_known": True,
             "_pickled": None,
             "rate": None,
         }

@@ -1,6 +1,8 @@
 """RateControl: how fast receivers may store, from how fast batches are processed."""
 
 import logging
+import math
+import threading
 from collections.abc import Callable, Iterable
 
 from millstream.engine.base.config import Settings
@@ -29,6 +31,9 @@ class RateControl:
         self._publish = publish
         self._estimators: dict[int, PidEstimator] = {}
         self.latest: dict[int, float] = {}
+        self._limits: dict[int, float] = {}
+        # A limit and an estimate that come together mustn't be published in either order.
+        self._publishing = threading.Lock()
         self._loop: SerialLoop | None = None
         if settings.get_bool("spark.streaming.backpressure.enabled"):
             self._estimators = {
@@ -55,8 +60,22 @@ class RateControl:
                 continue
             rate = estimator.compute(end_ms, given.record_count, took_ms, waited_ms)
             if rate is not None:
-                self.latest[stream_id] = float(int(rate))
-                self._publish(stream_id, self.latest[stream_id])
+                with self._publishing:
+                    self.latest[stream_id] = float(int(rate))
+                    self._publish_least(stream_id)
+
+    def limit(self, stream_id: int, per_second: float) -> None:
+        """Publish no more than so many records a second for a stream from now on.
+
+        What is estimated is published where it is less. Works without an estimator, too.
+        """
+        with self._publishing:
+            self._limits[stream_id] = per_second
+            self._publish_least(stream_id)
+
+    def _publish_least(self, stream_id: int) -> None:
+        known = (each.get(stream_id, math.inf) for each in (self.latest, self._limits))
+        self._publish(stream_id, min(known))
 
     def _on_error(self, error: BaseException) -> None:
         _log.error("estimating a rate failed error=%s", error, exc_info=error)

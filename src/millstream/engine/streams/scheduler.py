@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from millstream.engine.base.call_site import on_behalf_of
 from millstream.engine.base.clock import Clock, SystemClock, monotonic_s
 from millstream.engine.base.config import Settings
 from millstream.engine.base.errors import (
@@ -106,11 +107,13 @@ class JobScheduler:
         # Batches whose time has come, while too many wait; the generator's thread only.
         self._held: deque[tuple[int, bool]] = deque()
         self._has_told_held = False
+        self._is_paused = False
         self.changed = threading.Condition()
         self.batch_watchers: list[Callable[[int, bool], None]] = []
         """Called when a batch has ended, before anybody else hears: its time in ms, and
         whether all of it succeeded."""
         self._progress = _Progress()
+        self._is_stopping = False
         self._is_stopped = False
         self._is_started = False
         self._seldom = Seldom(_log)
@@ -175,6 +178,9 @@ class JobScheduler:
         if not self._is_started or self._is_stopped:
             self._is_stopped = True
             return
+        self._is_stopping = True
+        if self._is_paused and is_graceful:
+            self.resume()
         limit_s = self._graceful_limit_s() if is_graceful else 0.0
         # Their own time, not the batches': what they have handed over comes first.
         self.tracker.stop(is_graceful=is_graceful, limit_s=max(limit_s, _RECEIVERS_S))
@@ -228,7 +234,7 @@ class JobScheduler:
         return lambda: self._on_due(time_ms, is_rerun=is_rerun)
 
     def _on_due(self, time_ms: int, *, is_rerun: bool) -> None:
-        """Generate a batch, or hold it back while too many wait."""
+        """Generate a batch, or hold it back while too many wait, or all have to."""
         if self._held or self._is_full():
             self._held.append((time_ms, is_rerun))
             self._hold_back()
@@ -238,7 +244,8 @@ class JobScheduler:
     def _is_full(self) -> bool:
         with self.changed:
             waiting = len(self._progress.pending)
-        return self._pending_max is not None and waiting >= self._pending_max
+        is_full = self._pending_max is not None and waiting >= self._pending_max
+        return is_full or self._is_paused
 
     def _hold_back(self) -> None:
         self.tracker.pause()
@@ -246,7 +253,7 @@ class JobScheduler:
             self._progress.held_back = len(self._held)
             sets = self._progress.pending.values()
             waiting = sum(each.processing_start_ms is None for each in sets)
-        if not self._has_told_held:
+        if not self._has_told_held and not self._is_paused:
             self._has_told_held = True
             _log.warning(
                 "batches come faster than they are processed: %d wait, so receivers have "
@@ -254,6 +261,24 @@ class JobScheduler:
                 "spark.millstream.waitingBatches.max=0 lets any number wait, as Spark does",
                 waiting,
             )
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether batches are held back until `resume`."""
+        return self._is_paused
+
+    def pause(self) -> None:
+        """Hold batches back from the next one on, and receivers with them. Idempotent."""
+        self._is_paused = True
+
+    def resume(self) -> None:
+        """Run what was held back, then go on. Idempotent; a graceful stop does it, too."""
+        self._is_paused = False
+        self._loop.post(self._release)
+
+    def limit_input(self, stream_id: int, per_second: int) -> None:
+        """Let an input take in so many records a second at most; see `RateControl`."""
+        self._rates.limit(stream_id, per_second)
 
     def _release(self) -> None:
         """Generate what was held back, as far as there is room again."""
@@ -361,7 +386,9 @@ class JobScheduler:
         self._on_started(job_set, output_id)
         error: BaseException | None = None
         try:
-            job.run()
+            # What an output does by itself has no line of the user's on its stack.
+            with on_behalf_of(job.name):
+                job.run()
         except Exception as raised:
             error = raised
         finally:
@@ -572,6 +599,8 @@ class JobScheduler:
             gauges[f"streaming.lastCompletedBatch_{name}"] = (
                 -1 if value is None else value
             )
+        gauges["millstream.stream.stopping"] = int(self._is_stopping)
+        gauges["millstream.generator.busyMs"] = self._generator_busy_ms()
         gauges.update(self.tracker.gauges())
         written = self.checkpointer.statistics
         gauges["millstream.checkpoint.written"] = written.written
@@ -585,6 +614,11 @@ class JobScheduler:
         gauges["millstream.gc.longestPauseMs"] = self.collector.longest_pause_ms
         gauges["millstream.gc.totalPauseMs"] = self.collector.total_pause_ms
         return gauges
+
+    def _generator_busy_ms(self) -> int:
+        if self._loop.has_ended and not self._is_stopping:
+            return -1
+        return int(self._loop.busy_s * 1000)
 
     def wait_until_processed(self, time_ms: int, timeout_s: float) -> bool:
         """Block until the batch at `time_ms` is done with; False when time runs out."""

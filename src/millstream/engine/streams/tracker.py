@@ -27,6 +27,8 @@ from millstream.engine.durable.write_ahead_log import WriteAheadLog
 from millstream.engine.ingest.block_handler import BlockHandler, StoredBlock
 from millstream.engine.ingest.host import Launch
 from millstream.engine.ingest.hosted import HostedSupervisor
+from millstream.engine.ingest.lag import TellsLag
+from millstream.engine.ingest.lag_watch import LagWatch
 from millstream.engine.ingest.receiver import Receiver
 from millstream.engine.ingest.supervisor import ReceiverSupervisor
 from millstream.engine.streams import ledger_log
@@ -101,6 +103,11 @@ class ReceiverTracker:
         self._seldom = Seldom(_log)
         self._is_paused = False
         self._threads: dict[int, threading.Thread] = {}
+        self._lags = {
+            stream_id: LagWatch(stream_id, receiver)
+            for stream_id, receiver in receivers
+            if isinstance(receiver, TellsLag)
+        }
         self._stopping = threading.Event()
 
     def recover(self, *, first_ms: int = 0, closed_ms: int | None = None) -> None:
@@ -189,6 +196,8 @@ class ReceiverTracker:
             thread.start()
         if self._start_host is None:
             self._note_here(len(self._threads))
+        for watch in self._lags.values():
+            watch.start()
 
     def _pickled(self, stream_id: int, receiver: Receiver[Any]) -> bytes:
         try:
@@ -243,6 +252,8 @@ class ReceiverTracker:
         doesn't return is left to itself, and what its receiver has handed over is stored.
         """
         self._clock.cancel(self._stopping)
+        for watch in self._lags.values():
+            watch.stop_soon()
         end_s = monotonic_s() + limit_s
 
         def left_s() -> float:
@@ -274,6 +285,8 @@ class ReceiverTracker:
                 _log.warning("a block is still being stored stream=%d", stream_id)
         for running in self._running():
             running.let_go()
+        for watch in self._lags.values():
+            watch.join()
 
     def close_logs(self) -> None:
         """Close the logs; after the last batch."""
@@ -345,7 +358,8 @@ class ReceiverTracker:
     def gauges(self) -> dict[str, float]:
         """Return what each receiver may store a second, and what write-ahead logs cost.
 
-        By name; a limit of -1 is none.
+        And how far behind those are that can tell. By name; a limit of -1 is none, and a
+        lag of -1 isn't known.
         """
         limits = {
             stream_id: self.rate_of(stream_id) for stream_id, _ in self._receivers
@@ -354,6 +368,8 @@ class ReceiverTracker:
             f"millstream.receiver.{stream_id}.rateLimit": -1 if limit is None else limit
             for stream_id, limit in limits.items()
         }
+        for stream_id, watch in self._lags.items():
+            gauges |= watch.lag.gauge(stream_id)
         written = self._logs.statistics
         gauges["millstream.wal.writes"] = written.writes
         gauges["millstream.wal.failed"] = written.failed

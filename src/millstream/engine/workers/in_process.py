@@ -25,13 +25,15 @@ class Killable:
         self._thread_id: int | None = None
         self._was_sent = self._was_hit = False
         self.is_killed = False
-        self.ended = threading.Event()
+        self._has_ended = False
+        # Made when somebody waits: it would take longer than all else of a small task.
+        self._waited_for: threading.Event | None = None
 
     def run(self, work: Callable[[], None]) -> None:
         """Run `work` here; it ends early, without an error, when killed."""
         with self._lock:
             if self.is_killed:
-                self.ended.set()
+                self._note_end()
                 return
             self._thread_id = threading.get_ident()
         try:
@@ -42,7 +44,22 @@ class Killable:
                 raise
         finally:
             self._leave()
-            self.ended.set()
+            with self._lock:
+                self._note_end()
+
+    def _note_end(self) -> None:
+        """Wake who waits; called under the lock."""
+        self._has_ended = True
+        if self._waited_for is not None:
+            self._waited_for.set()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Block until the work has ended; False when time runs out first."""
+        with self._lock:
+            if self._has_ended:
+                return True
+            ended = self._waited_for = self._waited_for or threading.Event()
+        return ended.wait(timeout_s)
 
     def _leave(self) -> None:
         """Let a kill that is under way hit here, not in what this thread does next.

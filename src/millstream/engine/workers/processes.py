@@ -267,6 +267,7 @@ class _Worker:
         self._tasks = 0
         self._environment = dict(os.environ)
         self.process = start_python(_START)
+        self.where = f"worker process {self.process.pid}"
         self._threads = [
             threading.Thread(
                 target=target, name=f"millstream-worker-{number}-{name}", daemon=True

@@ -124,6 +124,11 @@ class Ticket(Protocol):
         """Which worker took it; None while it waits."""
         ...
 
+    @property
+    def where(self) -> str:
+        """What that worker is called where people read it; empty while it waits."""
+        ...
+
     def drop(self) -> None:
         """Forget it if it waits: it never runs, nor reports."""
         ...

@@ -42,6 +42,8 @@ class Ticket:
         """When an executor took it; None while it waits."""
         self.executor: int | None = None
         """Which one did."""
+        self.where = ""
+        """What that is called."""
         self.has_company = False
         """Whether it was handed over together with others, or before another had ended."""
 
@@ -62,6 +64,11 @@ class Executor(Protocol):
     """The task that it runs, and those that it was handed to run next."""
     freed_s: float
     """When it ended its last task, on `monotonic_s`; 0 before that."""
+
+    @property
+    def where(self) -> str:
+        """What it is called where people read it."""
+        ...
 
 
 ExecutorT = TypeVar("ExecutorT", bound=Executor)
@@ -188,6 +195,7 @@ class TaskQueue(ABC, Generic[ExecutorT]):
             self._waiting.remove(ticket)
             executor.tickets.append(ticket)
             ticket.begun_s, ticket.executor = monotonic_s(), executor.number
+            ticket.where = executor.where
             if len(executor.tickets) > 1:
                 for each in executor.tickets:
                     each.has_company = True

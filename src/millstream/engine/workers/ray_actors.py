@@ -62,6 +62,12 @@ class _Actor:
         """The answer that is waited for."""
         self.asked_s = 0.0
 
+    @property
+    def where(self) -> str:
+        """What it is called where people read it."""
+        at = "" if self.node is None else f" on {self.node[:12]}"
+        return f"Ray executor {self.number}{at}"
+
 
 class RayWorkers(TaskQueue[_Actor]):
     """Runs tasks on actors, `count` of them, spread over the cluster. Thread-safe."""

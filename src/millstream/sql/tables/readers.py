@@ -5,10 +5,12 @@ for a table without columns. Options that it would pass over are refused, unless
 for what it does anyway. Databases are read in the driver (`jdbc`).
 """
 
+import inspect
 import json
 import os  # noqa: TID251  Paths that are like paths.
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import wraps
 from typing import Any, Final
 
 from millstream.engine.base.errors import PySparkNotImplementedError
@@ -47,6 +49,18 @@ _INFERENCE: Final = "spark.sql.sources.partitionColumnTypeInference.enabled"
 def install() -> None:
     """Have `spark.read` of the client, loaded for us alone, be this."""
     _session.DataFrameReader = Reader
+
+
+def _as_the_client(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Have a method take what the client's of that name takes: options by place, too."""
+    of_client = inspect.signature(getattr(_readwriter.DataFrameReader, method.__name__))
+
+    @wraps(method)
+    def taking(*args: Any, **options: Any) -> Any:
+        return method(**of_client.bind(*args, **options).arguments)
+
+    taking.__signature__ = of_client  # type: ignore[attr-defined]
+    return taking
 
 
 class Reader(_readwriter.DataFrameReader):  # type: ignore[misc,name-defined]
@@ -184,6 +198,7 @@ class Reader(_readwriter.DataFrameReader):  # type: ignore[misc,name-defined]
         plan = jdbc.table(self._client, self._options, predicates)
         return self._df(plan)
 
+    @_as_the_client
     def json(self, path: Any, schema: Any = None, **options: Any) -> Any:
         """Return a frame of JSON, a record a line: files, or an RDD or frame of texts."""
         if _is_path(path):
@@ -192,6 +207,7 @@ class Reader(_readwriter.DataFrameReader):  # type: ignore[misc,name-defined]
         texts = (_in_one_line(each) for each in _texts_of(path))
         return self._of_texts("json", texts)
 
+    @_as_the_client
     def csv(self, path: Any, schema: Any = None, **options: Any) -> Any:
         """Return a frame of CSV: files, or an RDD or frame of texts, a line each."""
         if _is_path(path):

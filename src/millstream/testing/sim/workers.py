@@ -114,6 +114,11 @@ class SimExecutor:
     freed_s: float = 0.0
     life: int = 0
 
+    @property
+    def where(self) -> str:
+        """What it is called where people read it."""
+        return f"simulated worker {self.number}"
+
 
 @dataclass(frozen=True, slots=True)
 class Told:

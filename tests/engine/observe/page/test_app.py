@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.engine.observe.observed import FACTS, FakeApplication, batch
+from tests.engine.observe.observed import FACTS, FakeApplication, FakeControl, batch
 
 from millstream.conf import SparkConf
 from millstream.context import SparkContext
@@ -18,6 +18,7 @@ from millstream.engine.base.clock import ManualClock
 from millstream.engine.base.extras import needed
 from millstream.engine.columnar.reports import StageReport, StepFate
 from millstream.engine.jobs.book import JobRecord, StageOperator, StageRecord
+from millstream.engine.jobs.task_log import TaskLog, TaskStatus, Traffic
 from millstream.engine.observe import prometheus
 from millstream.engine.observe.application import StoredRdd
 from millstream.engine.observe.page.app import make_app
@@ -41,6 +42,7 @@ ADDRESSES = [
     "/jobs/",
     "/jobs/job/?id=1",
     "/stages/",
+    "/stages/stage/?id=1",
     "/storage/",
     "/environment/",
 ]
@@ -62,7 +64,7 @@ class Busy(FakeApplication):
 
 def ask(application: Any, address: str, **options: Any) -> httpx.Response:
     """Return the page's answer."""
-    app = make_app(application, clock=ManualClock(10_000))
+    app = make_app(application, clock=ManualClock(10_000), control=FakeControl())
 
     async def get() -> httpx.Response:
         transport = httpx.ASGITransport(app)
@@ -116,6 +118,9 @@ def busy() -> Busy:
         1, "collect at app.py:9", None, frozenset(), "the first", "2000", "0"
     )
     job.status, job.ended_ms, job.stage_ids = "SUCCEEDED", 40, [1, 2]
+    tasks = TaskLog()
+    tasks.end(0, 0, TaskStatus.FAILED, 0.1, error="ValueError: <no>")
+    tasks.end(0, 1, TaskStatus.SUCCESS, 0.25, Traffic(10, 20, 3, 4))
     fate = StepFate("map", rows=1, reasons=Counter({"a <lambda>": 1}))
     shuffle = StageOperator(8, "Shuffled", "app.py:8", (7,))
     stages = [
@@ -133,6 +138,7 @@ def busy() -> Busy:
             report=StageReport({(7, "map"): fate}),
             task_s=0.3,
             longest_task_s=0.25,
+            tasks=tasks,
         ),
     ]
     return Busy(
@@ -166,8 +172,11 @@ def test_every_page_is_strict_about_what_it_loads(address: str) -> None:
 @pytest.mark.parametrize("address", [*ADDRESSES, f"{API}/jobs", "/streaming/news"])
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
 def test_nothing_can_be_changed(address: str, method: str) -> None:
-    """The page reads alone."""
-    assert ask(busy(), address, method=method).status_code == 405
+    """Without a token, and the answer says why."""
+    answer = ask(busy(), address, method=method)
+
+    assert answer.status_code == 403
+    assert "read-only" in answer.json()["error"]
 
 
 def test_a_name_that_points_here_from_elsewhere_is_refused() -> None:
@@ -318,6 +327,20 @@ def test_ten_thousand_batches_are_shown_a_page_at_a_time() -> None:
     assert 'data-live="false"' in answer.text.split('id="completedBatches"')[1][:200]
 
 
+def test_a_stage_shows_its_tasks() -> None:
+    """A summary, a time line that is read aloud, and a row for each attempt."""
+    answer = ask(busy(), "/stages/stage/?id=1")
+    seen = text(answer)
+
+    assert "Records In 10 10 10 10 10" in seen
+    assert 'aria-label="driver: 1 failed, 1 succeeded; longest 250 ms"' in answer.text
+    assert "<title>partition 0, attempt 1: succeeded, 250 ms</title>" in answer.text
+    assert "0 0 driver failed, tried again" in seen
+    assert "ValueError: &lt;no&gt;" in seen
+    assert "250 ms 10 20 B 3 4 B" in seen
+    assert 'href="/stages/stage/?id=1"' in ask(busy(), "/stages/").text
+
+
 def test_jobs_stages_and_kept_rdds_have_pages() -> None:
     """For programs without a stream."""
     application = busy()
@@ -392,7 +415,9 @@ def check(value: Any, schema: Mapping[str, Any], where: str) -> None:
             assert isinstance(value, kinds[kind]), where
 
 
-@pytest.mark.parametrize("path", document()["paths"])
+@pytest.mark.parametrize(
+    "path", [path for path, told in document()["paths"].items() if "get" in told]
+)
 def test_every_path_answers_as_it_is_described(path: str) -> None:
     """The OpenAPI document is true."""
     filled = path
@@ -400,12 +425,15 @@ def test_every_path_answers_as_it_is_described(path: str) -> None:
         ("app", "local-1"),
         ("job", "1"),
         ("stage", "1"),
+        ("attempt", "0"),
         ("input", "0"),
         ("batch", "2000"),
         ("output", "0"),
+        ("executor", "driver"),
     ):
         filled = filled.replace(f"{{{name}}}", value)
-    answer = ask(busy(), f"/api/v1{filled}")
+    (server,) = document()["paths"][path].get("servers", document()["servers"])
+    answer = ask(busy(), f"{server['url'].rstrip('/')}{filled}")
 
     assert answer.status_code == 200
     assert answer.json()
@@ -427,6 +455,10 @@ def test_the_description_is_served() -> None:
         f"{API}/jobs/9",
         f"{API}/jobs/x",
         f"{API}/stages/9",
+        f"{API}/stages/9/0/taskList",
+        f"{API}/stages/1/1/taskList",
+        f"{API}/stages/2/0/taskSummary",
+        "/api/v1/applications/other/stages/1/0/taskList",
         f"{API}/streaming/receivers/9",
         f"{API}/streaming/batches/9",
         f"{API}/streaming/batches/9/operations",
@@ -470,6 +502,62 @@ def test_an_operation_names_the_jobs_it_ran() -> None:
     (operation,) = ask(busy(), f"{API}/streaming/batches/2000/operations").json()
 
     assert operation["jobIds"] == [1]
+
+
+# Probes.
+
+
+@pytest.mark.parametrize(
+    ("address", "status", "answer"),
+    [
+        ("/healthz", 200, {"live": True, "reasons": []}),
+        ("/healthz?busy=60", 200, {"live": True, "reasons": []}),
+        (
+            "/healthz?busy=5",
+            503,
+            {
+                "live": False,
+                "reasons": [
+                    "making batches hangs: at the same for 6 seconds, more than 5 seconds"
+                ],
+            },
+        ),
+        ("/readyz", 200, {"ready": True, "reasons": []}),
+        (
+            "/readyz?behind=8",
+            503,
+            {
+                "ready": False,
+                "reasons": [
+                    (
+                        "batches are 9 seconds behind, more than 8 intervals of 1 "
+                        "second: 1 wait, 1 run, 2 are held back"
+                    )
+                ],
+            },
+        ),
+        ("/readyz?behind=x", 400, {"error": "a limit is a whole number above 0"}),
+        ("/readyz?behind=0", 400, {"error": "a limit is a whole number above 0"}),
+        ("/healthz?busy=-1", 400, {"error": "a limit is a whole number above 0"}),
+    ],
+)
+def test_probes_are_answered_by_status_and_reason(
+    address: str, status: int, answer: Mapping[str, Any]
+) -> None:
+    """The limits are the asker's; nobody on the way may keep an answer."""
+    application = busy()
+    application.values["millstream.generator.busyMs"] = 6000
+    got = ask(application, address)
+
+    assert (got.status_code, got.json()) == (status, answer)
+    assert got.headers["cache-control"] == "no-store"
+
+
+def test_what_a_failed_probe_answers_is_described() -> None:
+    """Like a good one."""
+    for path in ("/healthz", "/readyz"):
+        responses = document()["paths"][path]["get"]["responses"]
+        assert responses["503"]["content"] == responses["200"]["content"]
 
 
 # Metrics.

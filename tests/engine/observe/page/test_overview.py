@@ -158,3 +158,27 @@ def test_gauges_are_in_words() -> None:
 
     assert texts[:4] == ["1.0 KiB", "1.5 s", "-1", "1,000"]
     assert texts[4].endswith(".001")
+
+
+@pytest.mark.parametrize(
+    ("gauges", "text"),
+    [
+        ({}, "-"),
+        ({"lag": 0}, "0 records"),
+        ({"lag": 1}, "1 record"),
+        ({"lag": -1}, "unknown"),
+        ({"lagMs": 1500}, "1.5 s"),
+        ({"lagMs": -1}, "unknown"),
+    ],
+)
+def test_an_input_says_how_far_behind_it_is(
+    gauges: dict[str, float], text: str
+) -> None:
+    """In records or in time; that it isn't known now, where it can be at all."""
+    values = {f"millstream.input.0.{name}": value for name, value in gauges.items()}
+    application = FakeApplication(progress=StreamProgress(1000), values=values)
+    picture = application.picture()
+    assert picture is not None
+    (found,) = overview(application, picture, 0).inputs
+
+    assert found.lag == text

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.engine.observe.observed import FakeApplication, batch
+from tests.engine.observe.observed import FakeApplication, FakeControl, batch
 
 from millstream.conf import SparkConf
 from millstream.context import SparkContext
@@ -216,6 +216,40 @@ def test_a_page_that_breaks_is_told_in_the_log_and_the_program_goes_on(
 
     assert "the page is gone" in caplog.text
     assert "no templates" in caplog.text
+
+
+def test_who_opens_a_page_to_all_without_a_token_is_warned(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """On loopback, or with a token, there is nothing to warn of."""
+    with caplog.at_level(logging.WARNING):
+        with serving(FakeApplication()):
+            pass
+        with serving(FakeApplication(), host="0.0.0.0", token="a-token-for-tests"):
+            pass
+        assert "without a token" not in caplog.text
+        with serving(FakeApplication(), host="0.0.0.0"):
+            pass
+
+    assert "without a token" in caplog.text
+    assert "host=0.0.0.0" in caplog.text
+
+
+@pytest.mark.slow
+def test_a_header_does_not_say_who_acts() -> None:
+    """Anybody could write one."""
+    control = FakeControl()
+    headers = {
+        "authorization": "Bearer a-token-for-tests",
+        "x-forwarded-for": "192.0.2.9",
+    }
+    with serving(FakeApplication(), control=control, token="a-token-for-tests") as page:
+        answer = httpx.post(
+            f"{page.url}/api/v1/applications/local-1/jobs/3/kill", headers=headers
+        )
+
+    assert answer.status_code == 202
+    assert control.done == ["kill job 3 by 127.0.0.1"]
 
 
 def test_without_a_page_there_is_no_thread_and_no_address() -> None:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 from millstream.engine.base.clock import Clock
 from millstream.engine.observe import rest
 from millstream.engine.observe.application import Application
+from millstream.engine.observe.control import Control
+from millstream.engine.observe.page import task_api
 from millstream.engine.observe.page.openapi import document
 from millstream.engine.observe.progress import Batch, Picture
 
@@ -29,8 +31,11 @@ class NotUnderstoodError(ValueError):
 class Api:
     """Answers by path; each takes the path's parts and the query."""
 
-    def __init__(self, application: Application, clock: Clock) -> None:
-        """Answer for `application`."""
+    def __init__(
+        self, application: Application, clock: Clock, control: Control | None
+    ) -> None:
+        """Answer for `application`; `control` has its threads while it runs."""
+        self._control = control
         self._application = application
         self._clock = clock
 
@@ -48,6 +53,7 @@ class Api:
             f"{one}/stages/{{stage}}": self._stage,
             f"{one}/environment": self._environment,
             f"{one}/storage/rdd": self._stored,
+            f"{one}/executors/{{executor}}/threads": self._threads,
             f"{_STREAM}/statistics": self._statistics,
             f"{_STREAM}/receivers": self._receivers,
             f"{_STREAM}/receivers/{{input}}": self._receiver,
@@ -139,6 +145,13 @@ class Api:
             for each in self._application.stored()
         ]
 
+    def _threads(self, parts: Mapping[str, str], _: Sequence[str]) -> Answer:
+        self._check(parts)
+        if self._control is None or parts["executor"] != "driver":
+            msg = f"no threads of executor {parts['executor']} are known"
+            raise NotFoundError(msg)
+        return [rest.thread(each) for each in self._control.threads()]
+
     # The stream.
 
     def _picture(self, parts: Mapping[str, str]) -> Picture:
@@ -221,7 +234,9 @@ def _wanted(statuses: Sequence[str], known: Sequence[str]) -> set[str]:
     return asked or set(known)
 
 
-def routes(application: Application, clock: Clock) -> "list[BaseRoute]":
+def routes(
+    application: Application, clock: Clock, control: Control | None = None
+) -> "list[BaseRoute]":
     """Return the routes of the REST interface."""
     from starlette.responses import JSONResponse  # noqa: PLC0415  Heavy.
     from starlette.routing import Route  # noqa: PLC0415
@@ -241,6 +256,9 @@ def routes(application: Application, clock: Clock) -> "list[BaseRoute]":
         return endpoint
 
     return [
-        Route(path, respond(answer))
-        for path, answer in Api(application, clock).answers().items()
+        *(
+            Route(path, respond(answer))
+            for path, answer in Api(application, clock, control).answers().items()
+        ),
+        *task_api.routes(application),
     ]

@@ -1,4 +1,4 @@
-"""App: the page of an application, as an ASGI application. Read-only.
+"""App: the page of an application, as an ASGI application.
 
 Nothing loads from another host, and no script is in the documents: the content-security
 policy forbids both. Handlers run on the server's one thread, and block for milliseconds.
@@ -7,16 +7,19 @@ policy forbids both. Handlers run on the server's one thread, and block for mill
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from millstream.engine.base.clock import Clock, SystemClock
 from millstream.engine.base.errors import MissingDependencyError
 from millstream.engine.jobs.book import JobRecord, StageRecord
-from millstream.engine.observe import prometheus
+from millstream.engine.observe import health, prometheus
 from millstream.engine.observe.application import Application
+from millstream.engine.observe.control import Control
 from millstream.engine.observe.page import api
+from millstream.engine.observe.page.access import Access, Guard
+from millstream.engine.observe.page.actions import Actions
 from millstream.engine.observe.page.batches import batch_page
 from millstream.engine.observe.page.drawing import draw, steps_of
 from millstream.engine.observe.page.feed import Feed
@@ -27,6 +30,7 @@ from millstream.engine.observe.page.jobs import (
     summaries,
 )
 from millstream.engine.observe.page.overview import overview, tables
+from millstream.engine.observe.page.stages import stage_page
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -52,7 +56,8 @@ HEADERS = {
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
     "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    # Not no-referrer: then browsers wouldn't say, either, whose form it is that they send.
+    "referrer-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
 }
 
@@ -65,21 +70,32 @@ def make_app(
     clock: Clock | None = None,
     stopping: asyncio.Event | None = None,
     allowed_hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]"),
+    control: Control | None = None,
+    access: Access | None = None,
 ) -> "Starlette":
     """Return the page of `application`; streams of news end when `stopping` is set.
 
     Requests whose Host isn't one of `allowed_hosts` are refused: a site that somebody
-    visits can't read the page by pointing a name of its own here. `*` allows all.
+    visits can't read the page by pointing a name of its own here. `*` allows all. Who has
+    `access` may do things by `control`; without either, the page is read-only.
     """
     from starlette.applications import Starlette  # noqa: PLC0415  Heavy.
     from starlette.middleware import Middleware  # noqa: PLC0415
     from starlette.middleware.trustedhost import TrustedHostMiddleware  # noqa: PLC0415
 
-    page = _Page(application, clock or SystemClock(), stopping or asyncio.Event())
+    access = access or Access()
+    page = _Page(
+        application,
+        clock or SystemClock(),
+        stopping or asyncio.Event(),
+        control,
+        access,
+    )
     hosts = Middleware(TrustedHostMiddleware, allowed_hosts=[*allowed_hosts])
+    headers = Middleware(_Headers, has_forms=access.is_writable)
     return Starlette(
         routes=page.routes(),
-        middleware=[Middleware(_Headers), hosts],
+        middleware=[headers, hosts, Middleware(Guard, access=access)],
         exception_handlers={404: page.not_found},
     )
 
@@ -87,14 +103,20 @@ def make_app(
 class _Headers:
     """Adds the headers that every answer has."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: Any, has_forms: bool) -> None:
         self._app = app
+        told = dict(HEADERS)
+        if has_forms:
+            policy = told["content-security-policy"]
+            told["content-security-policy"] = policy.replace(
+                "form-action 'none'", "form-action 'self'"
+            )
+        self._added = [(k.encode(), v.encode()) for k, v in told.items()]
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         async def send_with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":
-                added = [(k.encode(), v.encode()) for k, v in HEADERS.items()]
-                message["headers"] = [*message.get("headers", ()), *added]
+                message["headers"] = [*message.get("headers", ()), *self._added]
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
@@ -107,7 +129,13 @@ class _Page:
     application: Application
     clock: Clock
     stopping: asyncio.Event
+    control: Control | None
+    access: Access
+    actions: Actions = field(init=False)
     _templates: "Environment | None" = None
+
+    def __post_init__(self) -> None:
+        self.actions = Actions(self.application, self.control, self.access, self.render)
 
     def routes(self) -> "list[BaseRoute]":
         from starlette.routing import Route  # noqa: PLC0415  Heavy.
@@ -121,6 +149,7 @@ class _Page:
             Route("/jobs/", self.jobs),
             Route("/jobs/job/", self.job),
             Route("/stages/", self.stages),
+            Route("/stages/stage/", self.stage),
             Route("/storage/", self.storage),
             Route("/environment/", self.environment),
             *(
@@ -129,7 +158,10 @@ class _Page:
                 if file.suffix in _TYPES
             ),
             Route("/metrics", self.metrics),
-            *api.routes(self.application, self.clock),
+            Route("/healthz", self.healthz),
+            Route("/readyz", self.readyz),
+            *api.routes(self.application, self.clock, self.control),
+            *self.actions.routes(),
         ]
 
     async def metrics(self, _: "Request") -> "Response":
@@ -141,6 +173,22 @@ class _Page:
             return PlainTextResponse(f"{error}\nhint: {error.hint}\n", 501)
         return Response(text, headers={"content-type": prometheus.CONTENT_TYPE})
 
+    async def healthz(self, request: "Request") -> "Response":
+        limit = _limit(request, "busy", health.BUSY_S_MAX)
+        if limit is None:
+            return _health("live", None)
+        return _health("live", health.liveness(self.application, busy_s_max=limit))
+
+    async def readyz(self, request: "Request") -> "Response":
+        limit = _limit(request, "behind", health.INTERVALS_MAX)
+        if limit is None:
+            return _health("ready", None)
+        now_ms = self.clock.now_ms()
+        return _health(
+            "ready",
+            health.readiness(self.application, now_ms, intervals_max=limit),
+        )
+
     def render(self, template: str, status: int = 200, **values: Any) -> "Response":
         from starlette.responses import HTMLResponse  # noqa: PLC0415  Heavy.
 
@@ -150,6 +198,8 @@ class _Page:
             facts=self.application.facts,
             has_stream=self.application.picture() is not None,
             is_over=self.application.ended_ms is not None,
+            has_sign_in=self.access.is_writable,
+            has_threads=self.control is not None,
             version=self.application.version,
             **values,
         )
@@ -179,7 +229,11 @@ class _Page:
             )
         shown = overview(self.application, picture, self.clock.now_ms())
         return self.render(
-            "streaming.html", shown=shown, tables=tables(picture, _query(request))
+            "streaming.html",
+            shown=shown,
+            tables=tables(picture, _query(request)),
+            buttons=self.actions.of_stream(),
+            is_paused=self.control is not None and self.control.is_paused,
         )
 
     async def batch(self, request: "Request") -> "Response":
@@ -204,6 +258,7 @@ class _Page:
         return self.render(
             "tables.html",
             title="Jobs",
+            buttons=self.actions.of_jobs(self.application.jobs()),
             tables=job_tables(self.application, _query(request)),
             empty="No job has run yet.",
         )
@@ -222,15 +277,38 @@ class _Page:
         tables = stage_tables(
             tuple(reversed(stages)), {found.id: found}, _query(request)
         )
-        return self.render("job.html", summary=summary, tables=tables, **_drawn(stages))
+        buttons = (*self.actions.of_jobs([found]), *self.actions.of_stages(stages))
+        return self.render(
+            "job.html",
+            summary=summary,
+            buttons=buttons,
+            tables=tables,
+            **_drawn(stages),
+        )
 
     async def stages(self, request: "Request") -> "Response":
         jobs: dict[int, JobRecord] = {each.id: each for each in self.application.jobs()}
         return self.render(
             "tables.html",
             title="Stages",
+            buttons=self.actions.of_stages(self.application.stages()),
             tables=stage_tables(self.application.stages(), jobs, _query(request)),
             empty="No stage has run yet.",
+        )
+
+    async def stage(self, request: "Request") -> "Response":
+        text = request.query_params.get("id")
+        if text is None:
+            return self._missing("Missing id parameter", 400)
+        number = _number(text)
+        found = next((e for e in self.application.stages() if e.id == number), None)
+        if found is None:
+            return self._missing(f"Stage {text} does not exist")
+        jobs = {each.id: each for each in self.application.jobs()}
+        shown = stage_page(found, jobs.get(found.job_id), _query(request))
+        buttons = self.actions.of_stages((found,))
+        return self.render(
+            "stage.html", shown=shown, buttons=buttons, **_drawn((found,))
         )
 
     async def storage(self, request: "Request") -> "Response":
@@ -331,6 +409,27 @@ def _environment() -> "Environment":
 
 def _query(request: "Request") -> Mapping[str, str]:
     return dict(request.query_params)
+
+
+def _limit(request: "Request", name: str, default: int) -> int | None:
+    """Return the limit that a probe asks with; None if it is no number above 0."""
+    number = _number(request.query_params.get(name, str(default)))
+    return None if number is None or number <= 0 else number
+
+
+def _health(what: str, found: health.Health | None) -> "Response":
+    """Return a probe's answer; None is a question that can't be understood."""
+    from starlette.responses import JSONResponse  # noqa: PLC0415  Heavy.
+
+    never_kept = {"cache-control": "no-store"}
+    if found is None:
+        error = "a limit is a whole number above 0"
+        return JSONResponse({"error": error}, 400, headers=never_kept)
+    return JSONResponse(
+        {what: found.is_good, "reasons": [*found.reasons]},
+        200 if found.is_good else 503,
+        headers=never_kept,
+    )
 
 
 def _number(text: str) -> int | None:

@@ -75,6 +75,7 @@ _JOB_COLUMNS: tuple[Column[JobSummary], ...] = (
         "Description",
         lambda each: Cell(each.job.description or each.job.name),
         lambda each: each.job.description or each.job.name,
+        "described",
     ),
     Column(
         "Submitted",
@@ -140,6 +141,10 @@ def _longest_task_ms(stage: StageRecord) -> float | None:
     return stage.longest_task_s * 1000 if stage.longest_task_s else None
 
 
+def _short(ms: float | None) -> str:
+    return "-" if ms is None else words.short_span(ms)
+
+
 def _ways(stage: StageRecord) -> str:
     steps = (*stage.report.steps.values(), *stage.report.shuffles.values())
     columns = sum(each.columns > 0 and not each.rows for each in steps)
@@ -148,7 +153,10 @@ def _ways(stage: StageRecord) -> str:
 
 _STAGE_COLUMNS: tuple[Column[StageRecord], ...] = (
     Column(
-        "Stage Id", lambda e: Cell(str(e.id), kind="number"), lambda e: e.id, "number"
+        "Stage Id",
+        lambda e: Cell(str(e.id), f"/stages/stage/?id={e.id}", "number"),
+        lambda e: e.id,
+        "number",
     ),
     Column(
         "Job Id",
@@ -156,7 +164,7 @@ _STAGE_COLUMNS: tuple[Column[StageRecord], ...] = (
         lambda e: e.job_id,
         "number",
     ),
-    Column("Description", lambda e: Cell(e.name), lambda e: e.name),
+    Column("Description", lambda e: Cell(e.name), lambda e: e.name, "described"),
     Column(
         "Submitted",
         lambda e: Cell(words.moment(e.submitted_ms)),
@@ -180,13 +188,13 @@ _STAGE_COLUMNS: tuple[Column[StageRecord], ...] = (
     ),
     Column(
         "Mean Task Time",
-        lambda e: Cell(words.span(_mean_task_ms(e)), kind="number"),
+        lambda e: Cell(_short(_mean_task_ms(e)), kind="number"),
         _mean_task_ms,
         "number",
     ),
     Column(
         "Longest Task",
-        lambda e: Cell(words.span(_longest_task_ms(e)), kind="number"),
+        lambda e: Cell(_short(_longest_task_ms(e)), kind="number"),
         _longest_task_ms,
         "number",
     ),

@@ -24,6 +24,9 @@ def _object(optional: str = "", **fields: Schema) -> Schema:
     }
 
 
+_MOVED: Schema = {"type": "object", "additionalProperties": _INTEGER}
+_MOVED_AT: Schema = {"type": "object", "additionalProperties": _list(_NUMBER)}
+
 _SCHEMAS: dict[str, Schema] = {
     "Application": _object(
         id=_TEXT,
@@ -145,6 +148,38 @@ _SCHEMAS: dict[str, Schema] = {
             )
         ),
     ),
+    "Task": _object(
+        "errorMessage",
+        taskId=_INTEGER,
+        index=_INTEGER,
+        attempt=_INTEGER,
+        partitionId=_INTEGER,
+        launchTime=_TIME,
+        duration=_INTEGER,
+        durationMs=_NUMBER,
+        executorId=_TEXT,
+        status={"type": "string", "enum": ["RUNNING", "SUCCESS", "FAILED", "KILLED"]},
+        speculative=_FLAG,
+        errorMessage=_TEXT,
+        taskMetrics=_object(
+            "outputMetrics shuffleWriteMetrics",
+            executorRunTime=_INTEGER,
+            inputMetrics=_MOVED,
+            outputMetrics=_MOVED,
+            shuffleWriteMetrics=_MOVED,
+        ),
+    ),
+    "TaskSummary": _object(
+        "outputMetrics shuffleWriteMetrics",
+        quantiles=_list(_NUMBER),
+        duration=_list(_NUMBER),
+        executorRunTime=_list(_NUMBER),
+        inputMetrics=_MOVED_AT,
+        outputMetrics=_MOVED_AT,
+        shuffleWriteMetrics=_MOVED_AT,
+        numTasks=_INTEGER,
+        numSampledTasks=_INTEGER,
+    ),
     "StoredRdd": _object(
         id=_INTEGER,
         name=_TEXT,
@@ -155,7 +190,16 @@ _SCHEMAS: dict[str, Schema] = {
         diskUsed=_INTEGER,
     ),
     "Environment": {"type": "object"},
+    "Thread": _object(
+        threadId=_INTEGER,
+        threadName=_TEXT,
+        stackTrace=_object(elems=_list(_TEXT)),
+        isDaemon=_FLAG,
+    ),
+    "Done": _object(done=_TEXT),
     "Error": _object(error=_TEXT),
+    "Liveness": _object(live=_FLAG, reasons=_list(_TEXT)),
+    "Readiness": _object(ready=_FLAG, reasons=_list(_TEXT)),
 }
 
 _ONE = "/applications/{app}"
@@ -179,8 +223,36 @@ _PATHS: tuple[tuple[str, str, str, bool, tuple[str, ...]], ...] = (
         ("ACTIVE", "COMPLETE", "FAILED", "PENDING", "SKIPPED"),
     ),
     (f"{_ONE}/stages/{{stage}}", "One stage, alone in a list", "Stage", True, ()),
+    (
+        f"{_ONE}/stages/{{stage}}/{{attempt}}",
+        "One attempt of a stage; it has one, 0",
+        "Stage",
+        False,
+        (),
+    ),
+    (
+        f"{_ONE}/stages/{{stage}}/{{attempt}}/taskList",
+        "Attempts of a stage's tasks",
+        "Task",
+        True,
+        ("RUNNING", "SUCCESS", "FAILED", "KILLED"),
+    ),
+    (
+        f"{_ONE}/stages/{{stage}}/{{attempt}}/taskSummary",
+        "How a stage's tasks are distributed",
+        "TaskSummary",
+        False,
+        (),
+    ),
     (f"{_ONE}/storage/rdd", "RDDs that are kept", "StoredRdd", True, ()),
     (f"{_ONE}/environment", "Settings and versions", "Environment", False, ()),
+    (
+        f"{_ONE}/executors/{{executor}}/threads",
+        "Where each thread is, of executor driver, while the program runs",
+        "Thread",
+        True,
+        (),
+    ),
     (f"{_STREAM}/statistics", "Sums and means", "Statistics", False, ()),
     (f"{_STREAM}/receivers", "Inputs, by id", "Receiver", True, ()),
     (f"{_STREAM}/receivers/{{input}}", "One input", "Receiver", False, ()),
@@ -213,6 +285,88 @@ _PATHS: tuple[tuple[str, str, str, bool, tuple[str, ...]], ...] = (
         (),
     ),
 )
+_QUERIES: dict[str, tuple[Schema, ...]] = {
+    f"{_ONE}/stages/{{stage}}/{{attempt}}/taskList": (
+        {
+            "name": "offset",
+            "in": "query",
+            "description": "how many are passed over",
+            "schema": {"type": "integer", "minimum": 0, "default": 0},
+        },
+        {
+            "name": "length",
+            "in": "query",
+            "description": "how many are told of",
+            "schema": {"type": "integer", "minimum": 0, "default": 20},
+        },
+        {
+            "name": "sortBy",
+            "in": "query",
+            "description": "ID, runtime, or -runtime: the longest first",
+            "schema": {"type": "string", "default": "ID"},
+        },
+    ),
+    f"{_ONE}/stages/{{stage}}/{{attempt}}/taskSummary": (
+        {
+            "name": "quantiles",
+            "in": "query",
+            "description": "numbers from 0 to 1, with commas between",
+            "schema": {"type": "string", "default": "0.05,0.25,0.5,0.75,0.95"},
+        },
+    ),
+}
+"""What more can be asked of a path."""
+
+_PROBES: tuple[tuple[str, str, str, str, str], ...] = (
+    (
+        "/healthz",
+        "Whether the program works",
+        "Liveness",
+        "busy",
+        "so many seconds the thread that makes batches may be at one thing",
+    ),
+    (
+        "/readyz",
+        "Whether the stream is there and keeps up",
+        "Readiness",
+        "behind",
+        "by so many batch intervals the stream may be behind",
+    ),
+)
+"""Beside the interface, not below it: where those who ask look for them."""
+
+_DEEDS: tuple[tuple[str, str, tuple[Schema, ...]], ...] = (
+    (
+        f"{_STREAM}/stop",
+        "Stop the stream",
+        (
+            {
+                "name": "graceful",
+                "in": "query",
+                "description": "whether what was received is processed first",
+                "schema": {"type": "boolean", "default": True},
+            },
+        ),
+    ),
+    (f"{_STREAM}/pause", "Hold batches and receivers back", ()),
+    (f"{_STREAM}/resume", "Let batches and receivers go on", ()),
+    (
+        f"{_STREAM}/receivers/{{input}}/limit",
+        "Limit the records an input takes in",
+        (
+            {
+                "name": "rate",
+                "in": "query",
+                "required": True,
+                "description": "records a second",
+                "schema": {"type": "integer", "minimum": 1},
+            },
+        ),
+    ),
+    (f"{_ONE}/jobs/{{job}}/kill", "Kill a job", ()),
+    (f"{_ONE}/stages/{{stage}}/kill", "Kill the job of a stage", ()),
+)
+"""What can be done; a form may send the parameters, too."""
 
 
 def document() -> Schema:
@@ -221,12 +375,24 @@ def document() -> Schema:
         "openapi": "3.1.0",
         "info": {
             "title": "Millstream's monitoring interface",
-            "description": "Read-only; the paths and fields are those of Spark's.",
+            "description": "The paths and fields of what is read are those of Spark's. What "
+            "is done to the program needs the token that it was started with, and is "
+            "refused without one.",
             "version": "1",
         },
         "servers": [{"url": "/api/v1"}],
-        "paths": {each[0]: {"get": _operation(*each)} for each in _PATHS},
-        "components": {"schemas": _SCHEMAS},
+        "paths": {
+            **{each[0]: {"get": _operation(*each)} for each in _PATHS},
+            **{
+                each[0]: {"servers": [{"url": "/"}], "get": _probe(*each)}
+                for each in _PROBES
+            },
+            **{each[0]: {"post": _deed(*each)} for each in _DEEDS},
+        },
+        "components": {
+            "schemas": _SCHEMAS,
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
     }
 
 
@@ -241,9 +407,9 @@ def _operation(
     if parts:
         error: Schema = {"$ref": "#/components/schemas/Error"}
         responses["404"] = _content("There is no such thing", error)
-    if statuses:
+    if statuses or path in _QUERIES:
         error = {"$ref": "#/components/schemas/Error"}
-        responses["400"] = _content("There is no such status", error)
+        responses["400"] = _content("There is no such status, or order", error)
     return {
         "summary": summary,
         "operationId": "get"
@@ -262,8 +428,57 @@ def _operation(
             ]
             if statuses
             else []
-        ),
+        )
+        + list(_QUERIES.get(path, ())),
         "responses": responses,
+    }
+
+
+def _deed(path: str, summary: str, parameters: tuple[Schema, ...]) -> Schema:
+    """Return the description of something that is done."""
+    error: Schema = {"$ref": "#/components/schemas/Error"}
+    parts = [part[1:-1] for part in path.split("/") if part.startswith("{")]
+    return {
+        "summary": summary,
+        "operationId": "post"
+        + "".join(word.strip("{}").title() for word in path.split("/") if word),
+        "security": [{"token": []}],
+        "parameters": [
+            *(
+                {"name": part, "in": "path", "required": True, "schema": _TEXT}
+                for part in parts
+            ),
+            *parameters,
+        ],
+        "responses": {
+            "202": _content("It has begun", {"$ref": "#/components/schemas/Done"}),
+            "400": _content("A parameter makes no sense", error),
+            "403": _content("The token is missing or wrong, or there is none", error),
+            "404": _content("There is no such thing", error),
+            "409": _content("It can't be done to what is there now", error),
+        },
+    }
+
+
+def _probe(path: str, summary: str, name: str, limit: str, meaning: str) -> Schema:
+    answer: Schema = {"$ref": f"#/components/schemas/{name}"}
+    error: Schema = {"$ref": "#/components/schemas/Error"}
+    return {
+        "summary": summary,
+        "operationId": f"get{path.strip('/').title()}",
+        "parameters": [
+            {
+                "name": limit,
+                "in": "query",
+                "description": meaning,
+                "schema": {"type": "integer", "minimum": 1},
+            }
+        ],
+        "responses": {
+            "200": _content("It is so", answer),
+            "400": _content("The limit is no number above 0", error),
+            "503": _content("It isn't; the reasons say why", answer),
+        },
     }
 
 

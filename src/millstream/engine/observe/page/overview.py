@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from millstream.engine.base.time import pretty_duration
 from millstream.engine.observe.application import Application
+from millstream.engine.observe.health import INTERVALS_MAX, behind_ms
 from millstream.engine.observe.page import words
 from millstream.engine.observe.page.failures import last_line
 from millstream.engine.observe.page.tables import Cell, Column, Shown, Table
@@ -179,15 +180,14 @@ def _behind(application: Application, picture: Picture, held: int, now_ms: int) 
         return Tile(
             "behind", "How far behind now", "up to date", "nothing waits", "good"
         )
-    oldest_ms = min((each.info.submission_ms for each in unfinished), default=now_ms)
-    behind_ms = max(0, now_ms - oldest_ms) + held * picture.batch_ms
-    level = "good" if behind_ms <= picture.batch_ms else "warn"
+    late_ms = behind_ms(picture, held, now_ms)
+    level = "good" if late_ms <= picture.batch_ms else "warn"
     return Tile(
         "behind",
         "How far behind now",
-        words.span(behind_ms),
+        words.span(late_ms),
         "age of the oldest unfinished batch",
-        "bad" if behind_ms > 10 * picture.batch_ms else level,
+        "bad" if late_ms > INTERVALS_MAX * picture.batch_ms else level,
     )
 
 
@@ -280,7 +280,6 @@ def _inputs(
             gauges.get(f"millstream.{each}.{stream_id}.rateLimit", -1)
             for each in ("receiver", "input")
         )
-        lag = gauges.get(f"millstream.input.{stream_id}.lag")
         yield Input(
             stream_id,
             name,
@@ -290,8 +289,20 @@ def _inputs(
             _error(receiver),
             _rate(picture.mean_rate_of(stream_id)),
             "-" if limit < 0 else f"{words.count(limit)} records/s",
-            "-" if lag is None else words.counted(int(lag), "record"),
+            _lag(stream_id, gauges),
         )
+
+
+def _lag(stream_id: int, gauges: Mapping[str, float]) -> str:
+    """Return how far an input is behind; "-" where its source never tells."""
+    records = gauges.get(f"millstream.input.{stream_id}.lag")
+    lag_ms = gauges.get(f"millstream.input.{stream_id}.lagMs")
+    known = lag_ms if records is None else records
+    if known is None:
+        return "-"
+    if known < 0:
+        return "unknown"
+    return words.span(known) if records is None else words.counted(int(known), "record")
 
 
 def input_names(application: Application, picture: Picture) -> dict[int, str]:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from millstream.engine.base.clock import monotonic_s
 from millstream.engine.base.errors import SparkError
 from millstream.engine.observe.application import Application
+from millstream.engine.observe.control import Control
+from millstream.engine.observe.page.access import Access
 
 if TYPE_CHECKING:
     import asyncio
@@ -40,12 +42,20 @@ class PageServer:
         host: str = LOOPBACK,
         port: int = 4040,
         retries_max: int = 16,
+        control: Control | None = None,
+        token: str | None = None,
     ) -> None:
         """Prepare to listen on `port`, or on the first free one of those after it.
 
-        Port 0 is any free one. On a `host` that others reach, they can read the page.
+        Port 0 is any free one. On a `host` that others reach, they can read the page, those
+        alone who have the `token` if there is one; with it, the program is acted on by
+        `control`.
         """
         self._application = application
+        self._control = control
+        # Without a token there is no cookie to name, and facts take a while to gather.
+        name = "page" if token is None else application.facts.id
+        self._access = Access(token, host=host, name=name)
         self._host = host
         self._port = port
         self._retries_max = retries_max
@@ -68,6 +78,12 @@ class PageServer:
         port = self._listener.getsockname()[1]
         return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
 
+    @property
+    def signed_in_url(self) -> str:
+        """Where who opens it is signed in; a secret, for the token is in it."""
+        assert self.url is not None, "the page is served"
+        return self._access.address_to_sign_in(self.url)
+
     def start(self) -> None:
         """Take a port and answer on it, from a thread.
 
@@ -80,6 +96,12 @@ class PageServer:
         )
         self._thread.start()
         _log.info("the page is up url=%s", self.url)
+        if self._access.is_open_to_others:
+            _log.warning(
+                "the page is shown to all who reach this machine, without a token: set "
+                "spark.millstream.ui.token, or a host that fewer reach host=%s",
+                self._host,
+            )
 
     def _listen(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
@@ -140,7 +162,15 @@ class PageServer:
         is_local = self._host in _LOOPBACKS
         allowed = (LOOPBACK, "localhost", "[::1]") if is_local else ("*",)
         config = uvicorn.Config(
-            make_app(self._application, stopping=stopping, allowed_hosts=allowed),
+            make_app(
+                self._application,
+                stopping=stopping,
+                allowed_hosts=allowed,
+                control=self._control,
+                access=self._access,
+            ),
+            # Who acts is noted: a header that anybody can send mustn't say who that is.
+            proxy_headers=False,
             log_config=None,
             log_level="warning",
             access_log=False,

@@ -34,6 +34,17 @@ def span(ms: float | None) -> str:
     return f"{ms / 3_600_000:.1f} h"
 
 
+def short_span(ms: float) -> str:
+    """Return a span of time of which fractions of a millisecond matter.
+
+    >>> short_span(0.0421), short_span(1.5), short_span(42.2), short_span(1500)
+    ('42 µs', '1.50 ms', '42 ms', '1.5 s')
+    """
+    if abs(ms) < 1:
+        return f"{ms * 1000:.0f} µs"
+    return f"{ms:.2f} ms" if abs(ms) < 10 else span(ms)
+
+
 def size(byte_count: float) -> str:
     """Return a number of bytes in a unit that suits it.
 

@@ -4,6 +4,7 @@ What isn't acknowledged within the consumer's `ack_wait` is delivered again, to 
 program pulls next. So messages come at least once.
 """
 
+import dataclasses
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from millstream.engine.base.errors import IllegalArgumentError
 from millstream.engine.base.levels import StorageLevel
 from millstream.engine.clients.nats import NatsServer
 from millstream.engine.clients.nats_pulling import Place, Pulling
+from millstream.engine.ingest.lag import Lag, TellsLag
 from millstream.engine.ingest.reliable_receiver import (
     Connection,
     Delivery,
@@ -28,7 +30,7 @@ _log = logging.getLogger(__name__)
 _AT_A_TIME = 1_000
 
 
-class JetStreamReceiver(ReliableReceiver[Any]):
+class JetStreamReceiver(ReliableReceiver[Any], TellsLag):
     """Receives what a durable consumer of a stream is to have."""
 
     def __init__(
@@ -76,6 +78,23 @@ class JetStreamReceiver(ReliableReceiver[Any]):
             f"consumer '{self.durable}' of stream '{self.stream}'", self._pulling
         )
         return _Consumer(self, pulling)
+
+    def ask_lag(self, timeout_s: float) -> Lag:
+        """Return how many messages the consumer hasn't delivered, or had acknowledged."""
+
+        async def ask(_client: Any, jetstream: Any) -> Lag:
+            from nats.js.errors import NotFoundError  # noqa: PLC0415  Optional.
+
+            try:
+                info = await jetstream.consumer_info(self.stream, self.durable)
+            except NotFoundError:
+                return Lag(None)  # The receiver makes it.
+            return Lag((info.num_pending or 0) + (info.num_ack_pending or 0))
+
+        # A connection of its own: the receiver's isn't dropped when this takes too long.
+        timeout_s = min(timeout_s, self.server.timeout_s)
+        server = dataclasses.replace(self.server, timeout_s=timeout_s)
+        return server.ask(f"how far consumer '{self.durable}' is", ask)
 
     async def _pulling(self, client: Any, jetstream: Any) -> Pulling:
         from nats.js.api import (  # noqa: PLC0415  Optional.

@@ -18,6 +18,7 @@ from millstream.engine.base.errors import (
 from millstream.engine.clients.nats import NatsServer
 from millstream.engine.clients.nats_pulling import Place, Pulling, is_of
 from millstream.engine.ingest.direct_source import BatchPlan, DirectSource
+from millstream.engine.ingest.lag import Lag
 
 _log = logging.getLogger(__name__)
 
@@ -97,6 +98,8 @@ class JetStreamSource(DirectSource[NatsRange, Any]):
     """Only messages of subjects that this matches."""
     fails_on_data_loss: bool = True
     _began: dict[str, StreamState] = field(default_factory=dict)
+    _left: int | None = None
+    """How many numbers the streams had beyond the newest batch's when that was planned."""
 
     range_type = NatsRange
 
@@ -135,6 +138,7 @@ class JetStreamSource(DirectSource[NatsRange, Any]):
         previous = {each.stream: each for each in batch.previous}
         share = batch.limit
         ranges: list[NatsRange] = []
+        left = 0
         for stream in self.streams:
             state = self._state_of(stream)
             after = self._position(stream, previous.get(stream), state)
@@ -142,7 +146,17 @@ class JetStreamSource(DirectSource[NatsRange, Any]):
             if share is not None:
                 until = min(until, after + max(1, share // len(self.streams)))
             ranges.append(NatsRange(stream, after, until))
+            left += max(0, state.last - until)
+        self._left = left
         return ranges
+
+    @property
+    def lag(self) -> Lag:
+        """How many numbers the streams had beyond the newest batch's, as it was planned.
+
+        Those of other subjects, and of messages that were deleted, count too.
+        """
+        return Lag(self._left)
 
     def _position(
         self, stream: str, previous: NatsRange | None, state: StreamState
@@ -253,7 +267,7 @@ class JetStreamSource(DirectSource[NatsRange, Any]):
         return f"stream: {of.stream}\tsequences: ({of.after}, {of.until}]"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_began": {}}
+        return {**self.__dict__, "_began": {}, "_left": None}
 
 
 class _Pages:

@@ -12,6 +12,7 @@ from millstream.engine.columnar.blocks import Columns
 from millstream.engine.columnar.execution import ROWS_MIN
 from millstream.engine.columnar.shapes import Fixed, Kind, Plain, Shape, TupleOf
 from millstream.engine.ingest.direct_source import BatchPlan, DirectSource
+from millstream.engine.ingest.lag import Lag
 from millstream.engine.plan.partitions import FrozenRows, freeze
 from millstream.engine.sources.kafka.clients import library
 from millstream.engine.sources.kafka.cluster import (
@@ -174,9 +175,9 @@ class KafkaSource(DirectSource[OffsetRange, Any]):
         return 0 if self._side is None else self._side.lost
 
     @property
-    def behind(self) -> int | None:
+    def lag(self) -> Lag:
         """How many offsets the partitions have beyond the newest batch's, as it was planned."""
-        return None if self._side is None else self._side.behind
+        return Lag(None if self._side is None else self._side.behind)
 
     def _of_driver(self) -> "_DriverSide":
         if self._side is None:

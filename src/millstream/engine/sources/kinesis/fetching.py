@@ -52,9 +52,13 @@ class ShardReader:
     fetched: str | None
     fetched_ms: int
     """Up to when the shard has been read."""
+    behind_ms: int | None = None
+    """How far the shard's newest record was away from what had been read; None before."""
     iterator: str | None = None
     waiting: deque[tuple[Stored, int]] = field(default_factory=deque)
     """Records that are read and not planned, and how many of a program each is."""
+    planned_ms: int | None = None
+    """When the newest record that is planned arrived; None: before there is one."""
     waiting_bytes: int = 0
     has_ended: bool = False
     is_busy: bool = False
@@ -95,8 +99,23 @@ class ShardReader:
         if page.records:
             self.fetched = page.records[-1].sequence
         self.fetched_ms = asked_ms - page.behind_ms
+        self.behind_ms = page.behind_ms
         self.iterator = page.next
         self.has_ended = page.next is None
+
+    @property
+    def lag_ms(self) -> int | None:
+        """How far what is planned is behind the newest record; None: not known.
+
+        By the times at which records arrived, and so by Kinesis' clock.
+        """
+        if self.error is not None or self.behind_ms is None:
+            return None
+        if not self.waiting:
+            return self.behind_ms
+        (oldest, _), (newest, _) = self.waiting[0], self.waiting[-1]
+        planned_ms = oldest.arrived_ms if self.planned_ms is None else self.planned_ms
+        return self.behind_ms + max(0, newest.arrived_ms - planned_ms)
 
     def take(self, limit: int) -> tuple[KinesisRange, list[Stored]]:
         """Return the next range, of about `limit` records, with them."""
@@ -109,6 +128,8 @@ class ShardReader:
             self.waiting_bytes -= len(record.data) + len(record.key)
         before = self.planned
         last = taken[-1] if taken else None
+        if last is not None:
+            self.planned_ms = last.arrived_ms
         is_all = not self.waiting
         self.planned = KinesisRange(
             before.shard,
@@ -148,6 +169,7 @@ class Fetching:
         self._retention_ms = _DAY_MS
         self._looked_s = 0.0
         self._readers: dict[str, ShardReader] = {}
+        self._lag_ms: int | None = None
         self._threads: list[threading.Thread] = []
 
     def start(self) -> int:
@@ -206,8 +228,20 @@ class Fetching:
             taken = [
                 reader.take(count) for reader, count in zip(readers, some, strict=True)
             ]
+            lags = [each.lag_ms for each in readers]
+            known = [each for each in lags if each is not None]
+            is_known = len(known) == len(lags)
+            self._lag_ms = max(known, default=None) if is_known else None
             self._changed.notify_all()
             return taken
+
+    @property
+    def lag_ms(self) -> int | None:
+        """How far the shard was behind that was farthest, when ranges were taken last.
+
+        None: of one it wasn't known.
+        """
+        return self._lag_ms
 
     def _raise_what_lasts(self) -> None:
         now_s = monotonic_s()

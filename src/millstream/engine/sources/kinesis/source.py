@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 from millstream.engine.base import frames, scratch
 from millstream.engine.base.clock import SystemClock
 from millstream.engine.ingest.direct_source import BatchPlan, DirectSource
+from millstream.engine.ingest.lag import Lag, LagUnit
 from millstream.engine.sources.kinesis.client import (
     KinesisAccess,
     KinesisClient,
@@ -68,6 +69,7 @@ class KinesisSource(DirectSource[KinesisRange, Any]):
         self.handler = handler
         self._kept_in: str | None = None
         self._live: _Live | None = None
+        self._lag_ms: int | None = None
 
     @property
     def identity(self) -> str:
@@ -113,6 +115,7 @@ class KinesisSource(DirectSource[KinesisRange, Any]):
         assert live is not None, "it has started"
         live.fetching.go_on_after(self._after(batch.previous, live))
         taken = live.fetching.take(self._limit(batch))
+        self._lag_ms = live.fetching.lag_ms
         planned = [each for each, _ in taken]
         if not self._is_news(planned, batch.previous):
             return ()
@@ -120,6 +123,11 @@ class KinesisSource(DirectSource[KinesisRange, Any]):
             if records:
                 live.kept.add(each, records)
         return planned
+
+    @property
+    def lag(self) -> Lag:
+        """How far the newest batch is behind the newest record, in ms, as it was planned."""
+        return Lag(self._lag_ms, LagUnit.MS)
 
     def _after(
         self, previous: Sequence[KinesisRange], live: "_Live"
@@ -187,7 +195,7 @@ class KinesisSource(DirectSource[KinesisRange, Any]):
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_live": None}
+        return {**self.__dict__, "_live": None, "_lag_ms": None}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ acknowledged stays pending: when it has been so for a while, because its program
 or couldn't store it, any other one claims it. So entries come at least once.
 """
 
+import dataclasses
 import itertools
 import logging
 import secrets
@@ -14,6 +15,7 @@ from typing import Any
 from millstream.engine.base.errors import IllegalArgumentError
 from millstream.engine.base.levels import StorageLevel
 from millstream.engine.clients.redis import RedisServer
+from millstream.engine.ingest.lag import Lag, TellsLag
 from millstream.engine.ingest.reliable_receiver import (
     Connection,
     Delivery,
@@ -28,7 +30,7 @@ _AT_A_TIME = 1_000
 _Entries = list[tuple[str, bytes, dict[bytes, bytes]]]
 
 
-class RedisGroupReceiver(ReliableReceiver[Any]):
+class RedisGroupReceiver(ReliableReceiver[Any], TellsLag):
     """Receives what a consumer group of some streams is to have."""
 
     def __init__(
@@ -74,6 +76,32 @@ class RedisGroupReceiver(ReliableReceiver[Any]):
             self._make_group(stream)
         self.was_connected = True
         return _Consumer(self)
+
+    def ask_lag(self, timeout_s: float) -> Lag:
+        """Return how many entries the group hasn't been given, or hasn't acknowledged."""
+        # Apart from the receiver's own client, whose commands may wait for longer.
+        timeout_s = min(timeout_s, self.server.timeout_s)
+        server = dataclasses.replace(self.server, timeout_s=timeout_s)
+        left = [self._left_of(stream, server) for stream in self.streams]
+        known = [each for each in left if each is not None]
+        return Lag(sum(known) if len(known) == len(left) else None)
+
+    def _left_of(self, stream: str, server: RedisServer) -> int | None:
+        from redis.exceptions import ResponseError  # noqa: PLC0415  Optional.
+
+        with server.asked(f"how far group '{self.group}' of '{stream}' is") as client:
+            try:
+                groups = client.xinfo_groups(stream)
+            except ResponseError as error:
+                if "no such key" in str(error):
+                    return None  # The receiver makes it, with the group.
+                raise
+        for each in groups:
+            if each["name"] == self.group.encode():
+                # The server itself may not know: in the middle of what was deleted.
+                lag = each["lag"]
+                return None if lag is None else int(lag) + int(each["pending"])
+        return None
 
     def _make_group(self, stream: str) -> None:
         from redis.exceptions import ResponseError  # noqa: PLC0415  Optional.

@@ -18,6 +18,7 @@ from millstream.engine.base.errors import (
 )
 from millstream.engine.clients.redis import RedisServer
 from millstream.engine.ingest.direct_source import BatchPlan, DirectSource
+from millstream.engine.ingest.lag import Lag
 
 _log = logging.getLogger(__name__)
 
@@ -106,6 +107,9 @@ class RedisSource(DirectSource[RedisRange, Any]):
     fails_on_data_loss: bool = True
     page: int = _PAGE
     _began: dict[str, StreamState] = field(default_factory=dict)
+    _left: dict[str, int | None] = field(default_factory=dict)
+    """How many entries each stream had beyond the newest batch's when that was planned;
+    None where nobody counts them: limited batches after an id that the program gave."""
 
     range_type = RedisRange
 
@@ -143,11 +147,19 @@ class RedisSource(DirectSource[RedisRange, Any]):
             share = max(1, share // len(self.streams))
         return [self._planned(each, previous.get(each), share) for each in self.streams]
 
+    @property
+    def lag(self) -> Lag:
+        """How many entries the streams had beyond the newest batch's, as it was planned."""
+        left = [self._left.get(each) for each in self.streams]
+        known = [each for each in left if each is not None]
+        return Lag(sum(known) if len(known) == len(left) else None)
+
     def _planned(
         self, stream: str, previous: RedisRange | None, limit: int | None
     ) -> RedisRange:
         state = self._state_of(stream)
         after, added = self._position(stream, previous, state)
+        self._left[stream] = 0
         if after == state.last or _order(after) > _order(state.last):
             return RedisRange(stream, after, after, 0, is_exact=True, added=added)
         is_exact = added >= 0
@@ -157,6 +169,7 @@ class RedisSource(DirectSource[RedisRange, Any]):
             ids = self._ids_after(stream, after, state.last, limit)
             if len(ids) == limit:
                 known = added + limit if is_exact else -1
+                self._left[stream] = count - limit if is_exact else None
                 return RedisRange(
                     stream, after, ids[-1], limit, is_exact=True, added=known
                 )
@@ -271,7 +284,7 @@ class RedisSource(DirectSource[RedisRange, Any]):
         return f"stream: {of.stream}\tentries: ({of.after}, {of.until}]"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_began": {}}
+        return {**self.__dict__, "_began": {}, "_left": {}}
 
 
 def _order(id_: str) -> tuple[int, int]:
