@@ -1,1 +1,1 @@
-"""Commands: the command line beyond running a program, a module each, loaded when asked for."""
+"""Commands: those of the command line, a module each, loaded when asked for."""

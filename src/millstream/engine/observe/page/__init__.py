@@ -1,1 +1,1 @@
-"""The live page: what an application does now, in a browser; reads, and changes nothing."""
+"""The live page: what an application does now, in a browser; acts only with a token."""
