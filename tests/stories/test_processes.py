@@ -239,7 +239,7 @@ def test_a_job_that_is_cancelled_ends_its_workers(sc: SparkContext) -> None:
 def test_a_task_that_hangs_is_ended_after_its_time() -> None:
     """With its worker; the error names the setting, and the next job runs."""
     conf = SparkConf().setMaster("local[2]").setAppName("hanging")
-    conf.set("spark.millstream.processes", "always").set("spark.task.timeout", "300ms")
+    conf.set("spark.millstream.processes", "always").set("spark.task.timeout", "900ms")
 
     def hanging(number: int) -> int:
         while number:
@@ -248,7 +248,7 @@ def test_a_task_that_hangs_is_ended_after_its_time() -> None:
 
     with SparkContext(conf=conf) as sc:
         with pytest.raises(
-            JobFailedError, match=r"longer than 0.3 s \(spark.task.timeout"
+            JobFailedError, match=r"longer than 0.9 s \(spark.task.timeout"
         ):
             sc.parallelize([0, 1], 2).map(hanging).collect()
         assert sc.parallelize([0, 0], 2).map(hanging).collect() == [0, 0]

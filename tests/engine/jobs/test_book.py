@@ -1,5 +1,7 @@
 """The book of jobs and stages keeps the times of so many tasks."""
 
+import pytest
+
 from millstream import SparkContext
 from millstream.engine.jobs.book import TASKS_MAX, JobBook, StageRecord
 from millstream.engine.jobs.task_log import TaskStatus
@@ -25,6 +27,7 @@ def test_times_of_the_oldest_stages_tasks_are_forgotten() -> None:
     assert all(each.ended_ms == 7 for each in stages)
 
 
+@pytest.mark.usefixtures("threads")
 def test_tasks_on_threads_tell_where_how_long_and_how_many(sc: SparkContext) -> None:
     """Of a shuffle and of what reads it."""
     pairs = sc.parallelize(["a b", "b c", "c"], 3).flatMap(str.split)
