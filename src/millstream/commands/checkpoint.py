@@ -15,10 +15,9 @@ from millstream.commands.programs import (
     give_conf,
     in_words,
     program_options,
-    run_program,
+    run_within,
 )
 from millstream.commands.progress import Progress
-from millstream.context import SparkContext
 from millstream.engine.base.errors import MillstreamError
 from millstream.engine.base.progress import heard_by
 from millstream.planning import Answer, Request, asking
@@ -115,15 +114,8 @@ def _check_directory(directory: str) -> None:
 
 def _ask(request: Request, program: str, args: tuple[str, ...]) -> Answer:
     """Run a program until it has answered."""
-    code: object
-    try:
-        with asking(request), redirect_stdout(sys.stderr):
-            code = run_program(program, args)
-    except SystemExit as ended:
-        code = ended.code
-    left = SparkContext._active_spark_context
-    if left is not None:
-        left.stop()
+    with redirect_stdout(sys.stderr):
+        code = run_within(asking(request), program, args)
     if request.answer is not None:
         return request.answer
     msg = f"{program} never called getOrCreate with '{request.directory}'"

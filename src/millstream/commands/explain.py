@@ -16,7 +16,7 @@ from millstream.commands.programs import (
     give_conf,
     program_arguments,
     program_options,
-    run_program,
+    run_within,
 )
 from millstream.engine.base.call_site import user_call_site
 from millstream.engine.base.clock import monotonic_s
@@ -87,7 +87,6 @@ def command(
 
 
 def _explain(program: str, args: tuple[str, ...], limit_s: float | None) -> int:
-    from millstream.context import SparkContext  # noqa: PLC0415
     from millstream.planning import Look, looking  # noqa: PLC0415
 
     told: list[str] = []
@@ -103,15 +102,8 @@ def _explain(program: str, args: tuple[str, ...], limit_s: float | None) -> int:
 
         apart(work)
 
-    code: object
-    try:
-        with looking(Look(at_start)), _explained(_Actions(tell, limit_s)):
-            code = run_program(program, args)
-    except SystemExit as ended:
-        code = ended.code
-    left = SparkContext._active_spark_context
-    if left is not None:
-        left.stop()
+    with _explained(_Actions(tell, limit_s)):
+        code = run_within(looking(Look(at_start)), program, args)
     if told:
         return int(code) if isinstance(code, int) else 0
     msg = f"{program} ended without starting a stream or running an action"

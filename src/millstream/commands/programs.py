@@ -5,7 +5,7 @@ import os  # noqa: TID251  Environment, exec.
 import runpy
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -115,6 +115,24 @@ def run_program(program: str, args: tuple[str, ...]) -> int:
         print(user_traceback(error), end="", file=sys.stderr)  # noqa: T201
         return 1
     return 0
+
+
+def run_within(
+    block: AbstractContextManager[object], program: str, args: tuple[str, ...]
+) -> object:
+    """Run a file within a block, stop the context that it leaves, return its exit code."""
+    from millstream.context import SparkContext  # noqa: PLC0415
+
+    code: object
+    try:
+        with block:
+            code = run_program(program, args)
+    except SystemExit as ended:
+        code = ended.code
+    left = SparkContext._active_spark_context
+    if left is not None:
+        left.stop()
+    return code
 
 
 def apart(work: Callable[[], None]) -> None:

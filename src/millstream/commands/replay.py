@@ -21,7 +21,7 @@ from millstream.commands.programs import (
     in_words,
     program_arguments,
     program_options,
-    run_program,
+    run_within,
 )
 
 if TYPE_CHECKING:
@@ -144,18 +144,9 @@ class _Shown:
 
     def of(self, program: str, args: tuple[str, ...]) -> int:
         """Run the program, and return the exit code."""
-        from millstream.context import SparkContext  # noqa: PLC0415
         from millstream.planning import Look, looking  # noqa: PLC0415
 
-        code: object
-        try:
-            with looking(Look(self._at_start, _settings)):
-                code = run_program(program, args)
-        except SystemExit as ended:
-            code = ended.code
-        left = SparkContext._active_spark_context
-        if left is not None:
-            left.stop()
+        code = run_within(looking(Look(self._at_start, _settings)), program, args)
         if self._refused is not None:
             raise _CannotReplayError(in_words(self._refused)) from self._refused
         if self._failed is None and code == INTERRUPTED:
