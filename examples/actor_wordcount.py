@@ -2,8 +2,9 @@
 
 FEED_KEY=... millstream run examples/actor_wordcount.py PORT
 
-It listens on PORT, on this machine only. `examples/actor_feeder.py` is such a feeder. Both have the same key, in FEED_KEY:
-`python -c 'import secrets; print(secrets.token_urlsafe())'` makes one.
+It listens on PORT, on this machine only. `examples/actor_feeder.py` is such a feeder. Both
+have the same key, in FEED_KEY: `python -c 'import secrets; print(secrets.token_urlsafe())'`
+makes one.
 """
 
 import os

@@ -3,8 +3,8 @@
 millstream run examples/reliable_receiver.py HOST PORT CHECKPOINT_DIRECTORY
 
 The server on HOST:PORT sends lines, and is told `stored N` when the first N lines of the
-connection are in the write-ahead log. When this program is killed, the server sends again what it wasn't
-told of; what it was told of comes out of the log. To try it,
+connection are in the write-ahead log. When this program is killed, the server sends again
+what it wasn't told of; what it was told of comes out of the log. To try it,
 `python examples/line_server.py 9999 some_text.txt` will do, which listens to nothing that it
 is told.
 """

@@ -2,8 +2,9 @@
 
 millstream run examples/webhook_sink.py DIRECTORY URL CHECKPOINT_DIRECTORY
 
-DIRECTORY is watched: move text files into it. The server at URL must take
-each Idempotency-Key once: see docs/sinks/webhook.md. A token for it is taken from the environment variable WEBHOOK_TOKEN.
+DIRECTORY is watched: move text files into it. The server at URL must take each
+Idempotency-Key once: see docs/sinks/webhook.md. A token for it is taken from the environment
+variable WEBHOOK_TOKEN.
 """
 
 import os

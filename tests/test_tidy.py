@@ -30,7 +30,6 @@ FOLDERS = [
 
 # Modules whose own test file would only repeat another's.
 TESTED_ELSEWHERE: dict[str, str] = {
-    "observe/page/api.py": "engine/observe/page/test_app.py",
     "observe/page/batches.py": "engine/observe/page/test_app.py",
     "observe/page/jobs.py": "engine/observe/page/test_app.py",
     "observe/page/openapi.py": "engine/observe/page/test_app.py",

@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 from tests.integration.servers.s3 import S3Server, s3_server
+from tests.integration.servers.stalling import stalled
 
 from millstream import SparkContext
 from millstream.engine.base.clock import SystemClock
@@ -107,11 +107,8 @@ def test_a_stream_goes_on_when_a_stalled_server_does(
         lines.foreachRDD(lambda rdd: seen.extend(rdd.collect()))
         ssc.start()
         until(lambda: seen == ["first"])
-        server.process.send_signal(signal.SIGSTOP)
-        try:
+        with stalled(server.process.pid):
             until(lambda: "can't list a directory" in caplog.text, 40)
-        finally:
-            server.process.send_signal(signal.SIGCONT)
         put("s3://bucket/stalled/second.txt", "second\n")
         until(lambda: seen == ["first", "second"])
         ssc.stop(False, False)

@@ -14,6 +14,7 @@ from millstream.commands.programs import (
     fix_hash_seed,
     give_conf,
     in_words,
+    program_arguments,
     program_options,
     run_within,
 )
@@ -74,8 +75,7 @@ class _NoPlanError(click.ClickException):
     help="A stream whose state may be dropped, as allow_drop of getOrCreate says it.",
 )
 @click.argument("directory", metavar="DIR")
-@click.argument("program", type=click.Path(exists=True, dir_okay=False))
-@click.argument("args", nargs=-1, type=click.UNPROCESSED)
+@program_arguments
 def plan(
     *,
     master: str | None,

@@ -13,6 +13,7 @@ from millstream.commands.programs import (
     conf_of,
     fix_hash_seed,
     give_conf,
+    program_arguments,
     program_options,
     run_program,
 )
@@ -69,8 +70,7 @@ from millstream.commands.programs import (
     "and prints the page's address with it. Others on this machine see what a command was "
     "given: MILLSTREAM_UI_TOKEN in the environment hides it.",
 )
-@click.argument("program", type=click.Path(exists=True, dir_okay=False))
-@click.argument("args", nargs=-1, type=click.UNPROCESSED)
+@program_arguments
 def command(
     *,
     master: str | None,

@@ -1,4 +1,4 @@
-"""Errors of SQL: names that programs catch; raised when SQL arrives."""
+"""Errors of SQL: what queries raise, by PySpark's names."""
 
 from millstream.engine.base.errors import (
     EngineError,

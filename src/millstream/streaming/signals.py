@@ -28,6 +28,10 @@ class StopRequested(SystemExit):
     """Somebody asked the process to end: the stream is stopped gracefully, then it exits."""
 
 
+class EndRequested(SystemExit):
+    """Somebody asked the process to end, and the conf says: at once."""
+
+
 def is_stop_requested() -> bool:
     """Say whether a graceful stop was asked for by a signal."""
     return "requested" in _previous
@@ -46,7 +50,7 @@ def install(settings: Settings) -> None:
     def terminate(_number: int, _frame: FrameType | None) -> None:
         end_at_next_signal()
         if not is_graceful:
-            sys.exit(_TERMINATED)
+            raise EndRequested(_TERMINATED)
         _previous["requested"] = True
         raise StopRequested(0)
 

@@ -211,16 +211,16 @@ def test_a_step_that_hangs_while_a_batch_is_made_is_found() -> None:
 
 # Outside of pytest nothing tells of it, which is why somebody must look.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_function_that_ends_the_thread_that_makes_batches_is_found() -> None:
+def test_a_thread_of_batches_that_is_gone_is_found() -> None:
     """Which nothing else would tell of: a thread's SystemExit is silent."""
     with StreamHarness() as h:
-        h.collect(h.stream([["a"]]).transform(lambda _: sys.exit(3)))
+        h.collect(h.stream([["a"]]))
         h.ssc.start()
         assert h.ssc._scheduler is not None
-        thread = h.ssc._scheduler._loop._thread
-        assert thread is not None
-        h.clock.advance(1)
-        thread.join(10)
+        loop = h.ssc._scheduler._loop
+        loop.post(sys.exit)
+        assert loop._thread is not None
+        loop._thread.join(10)
         found, _ = health_of(h)
 
         assert found.reasons == ("the thread that makes batches is gone",)

@@ -19,6 +19,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from tests.integration.servers.stalling import go_on, stall
+
 BOOTSTRAP = os.environ.get("KAFKA_BOOTSTRAP")
 _START_S = 20.0
 _WAIT_S = 20.0
@@ -87,11 +89,11 @@ class Broker:
 
     def pause(self) -> None:
         """Let the server stand still: it accepts, and doesn't answer."""
-        self._own.send_signal(signal.SIGSTOP)
+        stall(self._own.pid)
 
     def resume(self) -> None:
         """Let it go on."""
-        self._own.send_signal(signal.SIGCONT)
+        go_on(self._own.pid)
 
     @property
     def is_own(self) -> bool:

@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from typing import Any
 
 import pytest
 from tests.integration.servers.ports import free_port
+from tests.integration.servers.stalling import stalled
 
 REGION = "us-east-1"
 _NPM = shutil.which("npm")
@@ -89,11 +89,8 @@ class Kinesis:
     @contextmanager
     def frozen(self) -> Iterator[None]:
         """Let the server do nothing meanwhile."""
-        self._process.send_signal(signal.SIGSTOP)
-        try:
+        with stalled(self._process.pid):
             yield
-        finally:
-            self._process.send_signal(signal.SIGCONT)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from tests.integration.servers.certificates import write_certificate
 from tests.integration.servers.ports import free_port
+from tests.integration.servers.stalling import stalled
 
 _MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 _START_S = 10.0
@@ -75,11 +76,8 @@ class Broker:
     def frozen(self) -> Iterator[None]:
         """Let it do nothing meanwhile; its connections stay."""
         assert self._process is not None, "it runs"
-        self._process.send_signal(signal.SIGSTOP)
-        try:
+        with stalled(self._process.pid):
             yield
-        finally:
-            self._process.send_signal(signal.SIGCONT)
 
     @property
     def log(self) -> str:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import pytest
 from tests.integration.servers.ports import free_port
+from tests.integration.servers.stalling import stalled
 
 _START_S = 20.0
 T = TypeVar("T")
@@ -87,11 +88,8 @@ class NatsProcess:
     @contextmanager
     def stalled(self) -> Iterator[None]:
         """Have it do nothing meanwhile."""
-        self.process.send_signal(signal.SIGSTOP)
-        try:
+        with stalled(self.process.pid):
             yield
-        finally:
-            self.process.send_signal(signal.SIGCONT)
 
 
 @contextmanager

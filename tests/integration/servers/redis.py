@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from tests.integration.servers.ports import free_port
+from tests.integration.servers.stalling import stalled
 
 _START_S = 20.0
 
@@ -37,11 +38,8 @@ class RedisProcess:
     @contextmanager
     def stalled(self) -> Iterator[None]:
         """Have it do nothing meanwhile."""
-        self.process.send_signal(signal.SIGSTOP)
-        try:
+        with stalled(self.process.pid):
             yield
-        finally:
-            self.process.send_signal(signal.SIGCONT)
 
 
 @contextmanager

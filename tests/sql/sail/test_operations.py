@@ -1,6 +1,7 @@
 """Tests of sql/sail/operations.py: queries are cancelled, one by one or many."""
 
 import _thread
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -97,9 +98,14 @@ def test_ctrl_c_cancels_the_query_that_it_interrupts(
         gate.wait_for(1)
         _thread.interrupt_main()
 
-    interrupting = threading.Thread(target=interrupt)
-    interrupting.start()
-    with pytest.raises(KeyboardInterrupt):
-        spark.range(1).select(gate.stay("id")).collect()
-    interrupting.join()
+    # What a shell has started in the background ignores it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        interrupting = threading.Thread(target=interrupt)
+        interrupting.start()
+        with pytest.raises(KeyboardInterrupt):
+            spark.range(1).select(gate.stay("id")).collect()
+        interrupting.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert spark.sql("select 1").first() == (1,)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, assert_never
 from millstream.engine.base import (
     accumulating,
     driver_link,
+    exits,
     frames,
     notebooks,
     task_scope,
@@ -472,14 +473,12 @@ class _StageRun:
             case _Succeeded():
                 self._note_time(ticket)
                 self._accept(ended)
-                self.record.tasks.end(
-                    self.partitions[index],
+                self._note_end(
+                    index,
                     attempt,
                     TaskStatus.SUCCESS,
-                    ended.took_s,
-                    ended.traffic,
-                    "",
-                    self._is_copy(index, attempt),
+                    took_s=ended.took_s,
+                    traffic=ended.traffic,
                 )
                 todo.extend(attempts.on_success(index, attempt))
             case _Failed():
@@ -832,13 +831,16 @@ class _StageRun:
         )
 
     def _evaluate(self, task: Task, partition: int) -> Any:
-        if not self.stage.is_result:
-            return task.write_shuffle(self.stage.node, partition)
-        action = self.job.action
-        if self._action is not None:
-            action = frames.loads_function(self._action)
-        key = self._action or b""
-        return task.run_action(self.stage.node, partition, action, key)
+        try:
+            if not self.stage.is_result:
+                return task.write_shuffle(self.stage.node, partition)
+            action = self.job.action
+            if self._action is not None:
+                action = frames.loads_function(self._action)
+            key = self._action or b""
+            return task.run_action(self.stage.node, partition, action, key)
+        except SystemExit as asked:
+            raise exits.error_of(asked) from None
 
 
 def _new_profiler() -> "cProfile.Profile":

@@ -11,7 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
-from millstream.engine.base import accumulating, driver_link, frames, task_scope
+from millstream.engine.base import (
+    accumulating,
+    driver_link,
+    exits,
+    frames,
+    task_scope,
+)
 from millstream.engine.base.clock import monotonic_s
 from millstream.engine.base.levels import StorageLevel
 from millstream.engine.columnar.blocks import Frozen
@@ -508,9 +514,12 @@ def run(
 
 
 def _evaluate(shipped: ShippedStage, node: RddNode, task: Task, partition: int) -> Any:
-    if shipped.action is not None:
-        return task.run_action(node, partition, shipped.action, shipped.key)
-    return task.write_shuffle(node, partition)
+    try:
+        if shipped.action is not None:
+            return task.run_action(node, partition, shipped.action, shipped.key)
+        return task.write_shuffle(node, partition)
+    except SystemExit as asked:
+        raise exits.error_of(asked) from None
 
 
 def _held(blocks: Sequence[Frozen], inside: Inside) -> list[Frozen | Placed]:

@@ -78,7 +78,7 @@ class ListenerBus:
             for listener in listeners:
                 try:
                     listener(event)
-                except Exception:
+                except (Exception, SystemExit):  # Of a thread it would be silent.
                     _log.exception(
                         "a streaming listener raised event=%s", type(event).__name__
                     )

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from millstream.engine.base import exits
 from millstream.engine.base.call_site import on_behalf_of
 from millstream.engine.base.clock import Clock, SystemClock, monotonic_s
 from millstream.engine.base.config import Settings
@@ -297,7 +298,7 @@ class JobScheduler:
         self._properties.install({**self._saved, ALL_MARKED: "true"})
         try:
             self.tracker.allocate_blocks_to_batch(time_ms)
-            jobs = self.graph.generate_jobs(time_ms)
+            jobs = self._jobs_of(time_ms)
         except Exception as error:
             strip_engine_frames(error)
             _log.error("error generating jobs batch=%d error=%s", time_ms, error)
@@ -311,6 +312,12 @@ class JobScheduler:
             self._finish(time_ms)
             return
         self._submit(time_ms, jobs, is_rerun=is_rerun)
+
+    def _jobs_of(self, time_ms: int) -> list[OutputJob]:
+        try:
+            return self.graph.generate_jobs(time_ms)
+        except SystemExit as asked:
+            raise exits.error_of(asked) from None
 
     def _unfinished(self) -> list[int]:
         """Return the batches that a restart must run again: pending and failed ones."""
@@ -389,6 +396,8 @@ class JobScheduler:
             # What an output does by itself has no line of the user's on its stack.
             with on_behalf_of(job.name):
                 job.run()
+        except SystemExit as asked:
+            error = exits.error_of(asked)
         except Exception as raised:
             error = raised
         finally:

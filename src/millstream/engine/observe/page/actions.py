@@ -12,12 +12,14 @@ from urllib.parse import parse_qsl, quote
 
 from millstream.engine.jobs.book import JobRecord, StageRecord
 from millstream.engine.observe.application import Application
-from millstream.engine.observe.control import (
-    Control,
-    NotNowError,
-    UnknownTargetError,
-)
+from millstream.engine.observe.control import Control, NotNowError
 from millstream.engine.observe.page.access import SIGN_IN, Access
+from millstream.engine.observe.page.refusals import (
+    REFUSALS,
+    NotUnderstoodError,
+    in_words,
+    whole,
+)
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -25,14 +27,9 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
 _FORM_BYTES_MAX = 10_000
-_RATE_MAX = 10**12
 _BUTTONS_MAX = 20
 Render = Callable[..., "Response"]
 Given = Mapping[str, str]
-
-
-class NotUnderstoodError(ValueError):
-    """What was asked makes no sense: 400."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +64,6 @@ class Deed:
     field: str = ""
     """What else is asked for: a key of what is given."""
     choices: tuple[Choice, ...] = ()
-
-
-def _whole(given: Given, name: str, least: int = 0) -> int:
-    text = given.get(name, "")
-    if not (text.isascii() and text.isdigit()) or not least <= int(text) <= _RATE_MAX:
-        msg = f"{name} is a whole number from {least} on, not '{text}'"
-        raise NotUnderstoodError(msg)
-    return int(text)
 
 
 def _is_graceful(given: Given) -> bool:
@@ -124,7 +113,7 @@ LIMIT = Deed(
     "Limit",
     "/streaming/",
     lambda control, given, by: control.limit_input(
-        _whole(given, "id"), _whole(given, "rate", 1), by=by
+        whole(given, "id"), whole(given, "rate", least=1), by=by
     ),
     "rate",
 )
@@ -134,7 +123,7 @@ KILL_JOB = Deed(
     "It fails, and with it the batch or the call that it belongs to.",
     "Kill the job",
     "/jobs/job/?id={id}",
-    lambda control, given, by: control.kill_job(_whole(given, "id"), by=by),
+    lambda control, given, by: control.kill_job(whole(given, "id"), by=by),
 )
 KILL_STAGE = Deed(
     "kill-stage",
@@ -142,7 +131,7 @@ KILL_STAGE = Deed(
     "Its job fails, and with it the batch or the call that the job belongs to.",
     "Kill the stage",
     "/stages/",
-    lambda control, given, by: control.kill_stage(_whole(given, "id"), by=by),
+    lambda control, given, by: control.kill_stage(whole(given, "id"), by=by),
 )
 _DEEDS = (STOP, PAUSE, RESUME, LIMIT, KILL_JOB, KILL_STAGE)
 
@@ -271,8 +260,8 @@ class Actions:
                 return JSONResponse(
                     {"done": await self._begin(deed, given, request)}, 202
                 )
-            except _REFUSALS as error:
-                status, words = _in_words(error)
+            except REFUSALS as error:
+                status, words = in_words(error)
                 return JSONResponse({"error": words}, status)
 
         return answer
@@ -310,8 +299,8 @@ class Actions:
             try:
                 given = {**request.query_params, **await _form(request)}
                 await self._begin(deed, given, request)
-            except _REFUSALS as error:
-                status, words = _in_words(error)
+            except REFUSALS as error:
+                status, words = in_words(error)
                 return self._render(
                     "message.html", status, title="Not done", message=words
                 )
@@ -371,20 +360,6 @@ class Actions:
                 message=f"No threads of executor {executor} are known",
             )
         return self._render("threads.html", threads=self._control.threads())
-
-
-_REFUSALS = (NotUnderstoodError, UnknownTargetError, NotNowError)
-
-
-def _in_words(error: Exception) -> tuple[int, str]:
-    """Return the status and the text of an answer that refuses."""
-    match error:
-        case UnknownTargetError():
-            return 404, str(error)
-        case NotNowError():
-            return 409, str(error)
-        case _:
-            return 400, str(error)
 
 
 async def _form(request: "Request") -> dict[str, str]:

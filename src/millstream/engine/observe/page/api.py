@@ -1,31 +1,35 @@
 """Api: Spark's monitoring REST paths, answered from an application."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from millstream.engine.base.clock import Clock
-from millstream.engine.observe import rest
+from millstream.engine.jobs.book import StageRecord
+from millstream.engine.observe import rest, rest_tasks
 from millstream.engine.observe.application import Application
 from millstream.engine.observe.control import Control
-from millstream.engine.observe.page import task_api
 from millstream.engine.observe.page.openapi import document
+from millstream.engine.observe.page.refusals import (
+    REFUSALS,
+    NotFoundError,
+    NotUnderstoodError,
+    in_words,
+    whole,
+)
 from millstream.engine.observe.progress import Batch, Picture
 
 if TYPE_CHECKING:
+    from starlette.datastructures import QueryParams
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.routing import BaseRoute
 
-Answer = Any
+Answer: TypeAlias = Any
+Parts: TypeAlias = Mapping[str, str]
+_TASKS_MAX = 10_000
+_QUANTILES_MAX = 1000
 _STREAM = "/api/v1/applications/{app}/streaming"
-
-
-class NotFoundError(LookupError):
-    """What was asked for isn't there: 404."""
-
-
-class NotUnderstoodError(ValueError):
-    """What was asked makes no sense: 400."""
 
 
 class Api:
@@ -41,8 +45,8 @@ class Api:
 
     def answers(
         self,
-    ) -> dict[str, Callable[[Mapping[str, str], Sequence[str]], Answer]]:
-        """Return what answers each path; the second argument is the asked statuses."""
+    ) -> dict[str, "Callable[[Parts, QueryParams], Answer]"]:
+        """Return what answers each path, from the path's parts and the query."""
         one = "/api/v1/applications/{app}"
         return {
             "/api/v1/applications": lambda _, __: [self._describe()],
@@ -51,6 +55,9 @@ class Api:
             f"{one}/jobs/{{job}}": self._job,
             f"{one}/stages": self._stages,
             f"{one}/stages/{{stage}}": self._stage,
+            f"{one}/stages/{{stage}}/{{attempt}}": self._attempt,
+            f"{one}/stages/{{stage}}/{{attempt}}/taskList": self._tasks,
+            f"{one}/stages/{{stage}}/{{attempt}}/taskSummary": self._task_summary,
             f"{one}/environment": self._environment,
             f"{one}/storage/rdd": self._stored,
             f"{one}/executors/{{executor}}/threads": self._threads,
@@ -67,25 +74,25 @@ class Api:
     def _describe(self) -> Answer:
         return rest.application(self._application, self._clock.now_ms())
 
-    def _check(self, parts: Mapping[str, str]) -> None:
+    def _check(self, parts: Parts) -> None:
         if parts["app"] != self._application.facts.id:
             msg = f"unknown app: {parts['app']}"
             raise NotFoundError(msg)
 
-    def _one(self, parts: Mapping[str, str], _: Sequence[str]) -> Answer:
+    def _one(self, parts: Parts, _: "QueryParams") -> Answer:
         self._check(parts)
         return self._describe()
 
     # Jobs and stages.
 
-    def _jobs(self, parts: Mapping[str, str], statuses: Sequence[str]) -> Answer:
+    def _jobs(self, parts: Parts, query: "QueryParams") -> Answer:
         self._check(parts)
-        wanted = _wanted(statuses, ("RUNNING", "SUCCEEDED", "FAILED", "UNKNOWN"))
+        wanted = _wanted(query, ("RUNNING", "SUCCEEDED", "FAILED", "UNKNOWN"))
         stages = {each.id: each for each in self._application.stages()}
         jobs = self._application.jobs()
         return [rest.job(each, stages) for each in jobs if each.status in wanted]
 
-    def _job(self, parts: Mapping[str, str], _: Sequence[str]) -> Answer:
+    def _job(self, parts: Parts, _: "QueryParams") -> Answer:
         self._check(parts)
         number = _number(parts, "job")
         stages = {each.id: each for each in self._application.stages()}
@@ -95,11 +102,9 @@ class Api:
         msg = f"unknown job: {number}"
         raise NotFoundError(msg)
 
-    def _stages(self, parts: Mapping[str, str], statuses: Sequence[str]) -> Answer:
+    def _stages(self, parts: Parts, query: "QueryParams") -> Answer:
         self._check(parts)
-        wanted = _wanted(
-            statuses, ("ACTIVE", "COMPLETE", "FAILED", "PENDING", "SKIPPED")
-        )
+        wanted = _wanted(query, ("ACTIVE", "COMPLETE", "FAILED", "PENDING", "SKIPPED"))
         jobs = {each.id: each for each in self._application.jobs()}
         told = [
             rest.stage(each, jobs.get(each.job_id))
@@ -107,18 +112,55 @@ class Api:
         ]
         return [each for each in told if each["status"] in wanted]
 
-    def _stage(self, parts: Mapping[str, str], _: Sequence[str]) -> Answer:
+    def _found_stage(self, parts: Parts) -> StageRecord:
         self._check(parts)
         number = _number(parts, "stage")
-        jobs = {each.id: each for each in self._application.jobs()}
         for stage in self._application.stages():
             if stage.id == number:
-                # A list: of attempts, of which there is one.
-                return [rest.stage(stage, jobs.get(stage.job_id))]
+                return stage
         msg = f"unknown stage: {number}"
         raise NotFoundError(msg)
 
-    def _environment(self, parts: Mapping[str, str], _: Sequence[str]) -> Answer:
+    def _found_attempt(self, parts: Parts) -> StageRecord:
+        """Return a stage by one of its attempts, of which it has one."""
+        stage = self._found_stage(parts)
+        if str(stage.attempt) != parts["attempt"]:
+            msg = f"unknown attempt of stage {stage.id}: {parts['attempt']}"
+            raise NotFoundError(msg)
+        return stage
+
+    def _described(self, stage: StageRecord) -> Answer:
+        jobs = {each.id: each for each in self._application.jobs()}
+        return rest.stage(stage, jobs.get(stage.job_id))
+
+    def _stage(self, parts: Parts, _: "QueryParams") -> Answer:
+        # A list: of attempts.
+        return [self._described(self._found_stage(parts))]
+
+    def _attempt(self, parts: Parts, _: "QueryParams") -> Answer:
+        return self._described(self._found_attempt(parts))
+
+    def _tasks(self, parts: Parts, query: "QueryParams") -> Answer:
+        length = whole(query, "length", otherwise=rest_tasks.LENGTH)
+        with _understood():
+            return rest_tasks.tasks(
+                self._found_attempt(parts),
+                offset=whole(query, "offset", otherwise=0),
+                length=min(length, _TASKS_MAX),
+                # A plus that nobody has quoted comes as a space.
+                order=query.get("sortBy", "id").lstrip("+ "),
+                statuses=query.getlist("status"),
+            )
+
+    def _task_summary(self, parts: Parts, query: "QueryParams") -> Answer:
+        stage = self._found_attempt(parts)
+        answer = rest_tasks.task_summary(stage, _quantiles(query))
+        if answer is None:
+            msg = f"unknown times: no task of stage {stage.id} has succeeded yet"
+            raise NotFoundError(msg)
+        return answer
+
+    def _environment(self, parts: Parts, _: "QueryParams") -> Answer:
         self._check(parts)
         tables = self._application.facts.environment
         return {
@@ -130,7 +172,7 @@ class Api:
             },
         }
 
-    def _stored(self, parts: Mapping[str, str], _: Sequence[str]) -> Answer:
+    def _stored(self, parts: Parts, _: "QueryParams") -> Answer:
         self._check(parts)
         return [
             {
@@ -145,7 +187,7 @@ class Api:
             for each in self._application.stored()
         ]
 
-    def _threads(self, parts: Mapping[str, str], _: Sequence[str]) -> Answer:
+    def _threads(self, parts: Parts, _: "QueryParams") -> Answer:
         self._check(parts)
         if self._control is None or parts["executor"] != "driver":
             msg = f"no threads of executor {parts['executor']} are known"
@@ -154,7 +196,7 @@ class Api:
 
     # The stream.
 
-    def _picture(self, parts: Mapping[str, str]) -> Picture:
+    def _picture(self, parts: Parts) -> Picture:
         self._check(parts)
         picture = self._application.picture()
         if picture is None:
@@ -162,13 +204,13 @@ class Api:
             raise NotFoundError(msg)
         return picture
 
-    def _statistics(self, parts: Mapping[str, str], _: Sequence[str]) -> Answer:
+    def _statistics(self, parts: Parts, _: "QueryParams") -> Answer:
         return rest.statistics(self._picture(parts), self._application.receiver_count())
 
-    def _receivers(self, parts: Mapping[str, str], _: Sequence[str]) -> Answer:
+    def _receivers(self, parts: Parts, _: "QueryParams") -> Answer:
         return rest.receivers(self._picture(parts), self._application.input_names())
 
-    def _receiver(self, parts: Mapping[str, str], _: Sequence[str]) -> Answer:
+    def _receiver(self, parts: Parts, _: "QueryParams") -> Answer:
         picture, number = self._picture(parts), _number(parts, "input")
         found = rest.receiver(picture, self._application.input_names(), number)
         if found is None:
@@ -176,14 +218,12 @@ class Api:
             raise NotFoundError(msg)
         return found
 
-    def _batches(self, parts: Mapping[str, str], statuses: Sequence[str]) -> Answer:
+    def _batches(self, parts: Parts, query: "QueryParams") -> Answer:
         picture = self._picture(parts)
-        try:
-            return rest.batches(picture, tuple(statuses))
-        except ValueError as error:
-            raise NotUnderstoodError(str(error)) from error
+        with _understood():
+            return rest.batches(picture, tuple(query.getlist("status")))
 
-    def _found(self, parts: Mapping[str, str]) -> tuple[Batch, int]:
+    def _found(self, parts: Parts) -> tuple[Batch, int]:
         picture, number = self._picture(parts), _number(parts, "batch")
         found = picture.find(number)
         if found is None:
@@ -191,15 +231,15 @@ class Api:
             raise NotFoundError(msg)
         return found, picture.batch_ms
 
-    def _batch(self, parts: Mapping[str, str], _: Sequence[str]) -> Answer:
+    def _batch(self, parts: Parts, _: "QueryParams") -> Answer:
         return rest.batch(*self._found(parts))
 
-    def _operations(self, parts: Mapping[str, str], _: Sequence[str]) -> Answer:
+    def _operations(self, parts: Parts, _: "QueryParams") -> Answer:
         batch, _batch_ms = self._found(parts)
         jobs = self._jobs_of(batch)
         return [rest.operation(each, jobs.get(each.id, [])) for each in batch.outputs]
 
-    def _operation(self, parts: Mapping[str, str], _: Sequence[str]) -> Answer:
+    def _operation(self, parts: Parts, _: "QueryParams") -> Answer:
         batch, _batch_ms = self._found(parts)
         number = _number(parts, "output")
         found = batch.info.outputs.get(number)
@@ -218,7 +258,7 @@ class Api:
         return found
 
 
-def _number(parts: Mapping[str, str], name: str) -> int:
+def _number(parts: Parts, name: str) -> int:
     text = parts[name]
     if not (text.isascii() and text.removeprefix("-").isdigit()) or len(text) > 18:
         msg = f"unknown {name}: {text}"
@@ -226,12 +266,38 @@ def _number(parts: Mapping[str, str], name: str) -> int:
     return int(text)
 
 
-def _wanted(statuses: Sequence[str], known: Sequence[str]) -> set[str]:
-    asked = {each.upper() for each in statuses}
+def _wanted(query: "QueryParams", known: Sequence[str]) -> set[str]:
+    asked = {each.upper() for each in query.getlist("status")}
     if asked - set(known):
         msg = f"status is one of {', '.join(known)}, not {', '.join(sorted(asked))}"
         raise NotUnderstoodError(msg)
     return asked or set(known)
+
+
+def _quantiles(query: "QueryParams") -> Sequence[float]:
+    text = query.get("quantiles")
+    if text is None:
+        return rest_tasks.QUANTILES
+    parts = text.split(",")
+    try:
+        asked = [float(each) for each in parts]
+    except ValueError:
+        asked = [-1.0]
+    if len(asked) > _QUANTILES_MAX or not all(0 <= each <= 1 for each in asked):
+        msg = (
+            f"quantiles are numbers from 0 to 1 with commas between, not '{text:.100}'"
+        )
+        raise NotUnderstoodError(msg)
+    return asked
+
+
+@contextmanager
+def _understood() -> Iterator[None]:
+    """Say of what makes no sense to who answers that the question is to blame."""
+    try:
+        yield
+    except ValueError as error:
+        raise NotUnderstoodError(str(error)) from error
 
 
 def routes(
@@ -242,23 +308,18 @@ def routes(
     from starlette.routing import Route  # noqa: PLC0415
 
     def respond(
-        answer: Callable[[Mapping[str, str], Sequence[str]], Answer],
+        answer: "Callable[[Parts, QueryParams], Answer]",
     ) -> "Callable[[Request], Awaitable[Response]]":
         async def endpoint(request: "Request") -> "Response":
-            asked = request.query_params.getlist("status")
             try:
-                return JSONResponse(answer(request.path_params, asked))
-            except NotFoundError as error:
-                return JSONResponse({"error": str(error)}, 404)
-            except NotUnderstoodError as error:
-                return JSONResponse({"error": str(error)}, 400)
+                return JSONResponse(answer(request.path_params, request.query_params))
+            except REFUSALS as error:
+                status, words = in_words(error)
+                return JSONResponse({"error": words}, status)
 
         return endpoint
 
     return [
-        *(
-            Route(path, respond(answer))
-            for path, answer in Api(application, clock, control).answers().items()
-        ),
-        *task_api.routes(application),
+        Route(path, respond(answer))
+        for path, answer in Api(application, clock, control).answers().items()
     ]

@@ -1,4 +1,4 @@
-"""Tasks are asked for by Spark's paths."""
+"""Spark's paths are answered; here those of tasks, the others in test_app.py."""
 
 import asyncio
 from collections.abc import Sequence
@@ -10,9 +10,10 @@ import pytest
 from starlette.applications import Starlette
 from tests.engine.observe.observed import FakeApplication
 
+from millstream.engine.base.clock import ManualClock
 from millstream.engine.jobs.book import StageRecord
 from millstream.engine.jobs.task_log import TaskLog, TaskStatus
-from millstream.engine.observe.page.task_api import routes
+from millstream.engine.observe.page.api import routes
 
 
 @dataclass
@@ -32,7 +33,9 @@ def ask(path: str, *, tasks: int = 30) -> httpx.Response:
         log.begin(number, 0, number, 0.0)
         log.end(number, 0, TaskStatus.SUCCESS, number / 1000)
     application = Staged(one=StageRecord(1, 1, "collect", 30, tasks=log))
-    transport = httpx.ASGITransport(Starlette(routes=routes(application)))
+    transport = httpx.ASGITransport(
+        Starlette(routes=routes(application, ManualClock()))
+    )
 
     async def get() -> httpx.Response:
         async with httpx.AsyncClient(
