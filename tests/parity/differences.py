@@ -185,6 +185,8 @@ REFUSED: Final[Mapping[str, str]] = {
         "addArtifact addArtifacts",
         f"{_DONE_OTHERWISE}`sc.addPyFile` and `sc.addFile` are for tasks",
     ),
+    "pyspark.sql.SparkSession.readStream": _STREAMING,
+    "pyspark.sql.SQLContext.readStream": _STREAMING,
     "pyspark.sql.SparkSession.copyFromLocalToFs": f"{_DONE_OTHERWISE}paths are the driver's own",
     **_each(
         "pyspark.sql.UDFRegistration",
@@ -276,7 +278,6 @@ DIFFERS: Final[Mapping[str, str]] = {
         "createExternalTable createTable",
         "needs a schema, and makes the table only when the frame that it returns is used; use `df.write.saveAsTable`",
     ),
-    "pyspark.sql.SparkSession.readStream": f"gives a frame that isn't a stream: {_STREAMING}",
     "pyspark.sql.SparkSession.streams": f"none ever: {_STREAMING}",
 }
 """It is there, with PySpark's parameters, and does something else."""

@@ -12,7 +12,7 @@ from tests.parity.differences import LACKING_FUNCTIONS, REFUSED
 from tests.parity.surface import is_here, recorded
 
 from millstream.errors import PySparkException, UnsupportedOperationException
-from millstream.sql import SparkSession, Window, client
+from millstream.sql import SparkSession, SQLContext, Window, client
 from millstream.sql import functions as F
 
 pytest.importorskip("pysail", reason="needs the extra `sql`")
@@ -135,9 +135,11 @@ def _trials(spark: Any, df: Any, here: Path) -> dict[str, Callable[[], Any]]:
                 _identity, schema, "append", "none"
             ).collect(),
         },
+        "SQLContext": {"readStream": lambda: SQLContext(spark.sparkContext).readStream},
         "SparkSession": {
             "addArtifact": lambda: spark.addArtifact(str(file), pyfile=True),
             "addArtifacts": lambda: spark.addArtifacts(str(file), pyfile=True),
+            "readStream": lambda: spark.readStream.format("rate").load(),
             "copyFromLocalToFs": lambda: spark.copyFromLocalToFs(
                 str(file), str(here / "copy.py")
             ),

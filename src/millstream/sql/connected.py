@@ -28,6 +28,7 @@ from millstream.sql.conversion import (
     with_names,
 )
 from millstream.sql.deferred import Filling
+from millstream.sql.refused import RefusedOfSessions
 from millstream.sql.sail.backend import SailBackend
 from millstream.sql.staging import Staged, place_files
 from millstream.sql.views import ViewRegistry
@@ -52,7 +53,7 @@ _BATCH = "spark.streaming.internal.batchTime"
 _MANGLED = "millstream__"
 
 
-class ConnectedSession(_session.SparkSession):  # type: ignore[misc,name-defined]
+class ConnectedSession(RefusedOfSessions, _session.SparkSession):  # type: ignore[misc,name-defined]
     """The client's session, on an engine of ours."""
 
     def __init__(

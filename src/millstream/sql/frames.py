@@ -12,6 +12,7 @@ from millstream.engine.sinks.contract import Sink
 from millstream.sql import client, showing, statistics
 from millstream.sql.conversion import partitions_for, rows_of_table
 from millstream.sql.deferred import Deferred, plan_ids_in, with_ids
+from millstream.sql.refused import RefusedOfFrames
 from millstream.sql.staging import Staged
 
 _log = logging.getLogger(__name__)
@@ -126,7 +127,7 @@ _client_crosstab = _frames.DataFrame.crosstab
 
 def install() -> None:
     """Put our methods on the client's DataFrame, which is loaded for us alone."""
-    for name, value in vars(_Ours).items():
+    for name, value in {**vars(RefusedOfFrames), **vars(_Ours)}.items():
         if not name.startswith("__"):
             setattr(_frames.DataFrame, name, value)
 
