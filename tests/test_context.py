@@ -25,6 +25,7 @@ from millstream import (
     StorageLevel,
     TaskContext,
 )
+from millstream.engine.base import machine
 from millstream.engine.base.errors import (
     IllegalArgumentError,
     JobFailedError,
@@ -73,6 +74,18 @@ def test_masters(master: str, slots: int, tries: int) -> None:
     """Slots and tries come from the master."""
     with SparkContext(master, "t") as sc:
         assert (sc._driver.slots, sc._driver.task_failures_max) == (slots, tries)
+
+
+def test_a_star_is_the_cores_that_the_process_may_use(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In a container those of its limit, not the machine's."""
+    monkeypatch.setattr(machine, "cores", lambda: machine.Share(3, 16))
+
+    with SparkContext("local[*]", "t") as sc:
+        assert sc.defaultParallelism == 3
+    with SparkContext("local[*,2]", "t") as sc:
+        assert (sc._driver.slots, sc._driver.task_failures_max) == (3, 2)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from importlib import import_module
 
 import click
 
+from millstream.engine.base import process_one
 from millstream.version import __version__
 
 _COMMANDS = {
@@ -62,3 +63,4 @@ class _Commands(click.Group):
 )
 def main() -> None:
     """Run PySpark's streaming programs in plain Python."""
+    process_one.end_at_sigterm()

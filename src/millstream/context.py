@@ -26,7 +26,7 @@ from millstream.accumulators import (
 )
 from millstream.broadcast import Broadcast, forget_all
 from millstream.conf import SparkConf, system_properties
-from millstream.engine.base import task_scope
+from millstream.engine.base import machine, task_scope
 from millstream.engine.base.call_site import user_call_site
 from millstream.engine.base.clock import Clock
 from millstream.engine.base.config import Settings, tell_remarks
@@ -40,7 +40,7 @@ from millstream.engine.base.errors import (
 )
 from millstream.engine.base.storage import open_storage
 from millstream.engine.jobs.actions import Apply
-from millstream.engine.jobs.driver import Driver, local_cores
+from millstream.engine.jobs.driver import Driver
 from millstream.engine.plan.nodes import (
     RddNode,
     Source,
@@ -797,7 +797,7 @@ def parse_master(master: str, settings: Settings) -> Master:
     Raises:
         IllegalArgumentError: It needs another cluster, or can't be understood.
     """
-    cores = local_cores()
+    cores = machine.cores().amount
     if master == "local":
         return Master(1, 1)
     if found := re.fullmatch(r"local\[(\*|[0-9]+)(?:\s*,\s*([0-9]+))?\]", master):

@@ -1,11 +1,11 @@
 """Running: a live SparkContext as pages, REST and metrics see it."""
 
-import os  # noqa: TID251  How many processors there are.
 import sys
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from millstream.engine.base import machine
 from millstream.engine.base.secrets import is_secret_key, without_password
 from millstream.engine.jobs.book import JobRecord, StageRecord
 from millstream.engine.observe.application import Facts, StoredRdd
@@ -54,7 +54,7 @@ class RunningApplication:
                     "executable": sys.executable,
                     "program": sys.argv[0],
                     "platform": platform.platform(),
-                    "processors": str(os.cpu_count()),
+                    "processors": _processors(),
                 },
                 "Libraries": _libraries(),
             },
@@ -145,9 +145,15 @@ class RunningApplication:
                     held.count,
                     held.memory_bytes,
                     held.disk_bytes,
+                    node.call_site,
                 )
             )
         return found
+
+
+def _processors() -> str:
+    share = machine.cores()
+    return f"{share.amount} of {share.machine}: {share.reason}"
 
 
 def _user() -> str:

@@ -13,6 +13,8 @@ from millstream.cli import main
 from millstream.commands import examining
 from millstream.commands.examining import EXTRAS, Finding, examine
 from millstream.commands.kernel_clock import KernelClock, UnknownClockError
+from millstream.engine.base import machine
+from millstream.engine.base.machine import Share
 
 ROOT = Path(__file__).parents[2]
 
@@ -132,6 +134,22 @@ def test_a_clock_that_is_wrong_or_set_is_told(
     told = found(list(examining._clock()), "clock")
 
     assert (told.verdict, told.text) == (verdict, text)
+
+
+def test_cores_and_memory_are_told_with_where_the_number_comes_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The container's limit, by its file, and what there would be without it."""
+    quota = Path("/sys/fs/cgroup/cpu.max")
+    monkeypatch.setattr(machine, "cores", lambda: Share(2, 16, quota))
+    monkeypatch.setattr(machine, "memory", lambda: Share(8 * 10**9, 8 * 10**9))
+    findings = list(examining._machine())
+
+    assert found(findings, "cores").text == (
+        "2 for this process, what local[*] means: its container's limit, says "
+        "/sys/fs/cgroup/cpu.max; the machine has 16"
+    )
+    assert found(findings, "memory").text == "8.0 GB: all of the machine's"
 
 
 def test_shared_memory_that_is_missing_is_told(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_the_arguments_are_ours(container: Any) -> None:
 
 
 def test_it_takes_the_cores_that_it_has(container: Any) -> None:
-    """`local[*]` would take those of the node."""
+    """Said, though `local[*]` would find them, too."""
     cores = container["resources"]["limits"]["cpu"]
 
     assert f"--master=local[{cores}]" in container["args"]

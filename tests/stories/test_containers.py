@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -9,14 +10,17 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
+import psutil
 import pytest
 
 LIMIT_S = 40.0
+AS_PROCESS_1 = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 
 PROGRAM = '''
 import sys
@@ -54,13 +58,56 @@ ssc.start()
 ssc.awaitTermination()
 '''
 
+UNENDING = """
+import sys, threading
+from millstream import SparkContext
+from millstream.streaming import StreamingContext
+ssc = StreamingContext(SparkContext(), 0.2)
+ssc.queueStream([[1]]).foreachRDD(lambda rdd: threading.Event().wait())
+print(ssc.sparkContext.uiWebUrl, flush=True)
+sys.stdin.readline()
+ssc.start()
+ssc.awaitTermination()
+"""
+
+TASKS = """
+import sys, threading
+from millstream import SparkContext
+sc = SparkContext()
+def task(number):
+    print("ready", file=sys.stderr, flush=True)
+    threading.Event().wait()
+print(sc.uiWebUrl, flush=True)
+sc.parallelize([1], 1).foreach(task)
+"""
+
+OWN = """
+import signal, sys
+from millstream import SparkContext
+def end(number, frame):
+    sys.exit(7)
+signal.signal(signal.SIGTERM, end)
+print(SparkContext().uiWebUrl, flush=True)
+sys.stdin.readline()
+"""
+
 
 class Pod:
     """A program that runs as a container's command would."""
 
-    def __init__(self, process: "subprocess.Popen[str]", url: str) -> None:
+    def __init__(
+        self, process: "subprocess.Popen[str]", url: str, *, is_inner: bool
+    ) -> None:
         self.process = process
         self._url = url
+        self._is_inner = is_inner
+
+    def signal(self, number: int) -> None:
+        """Send a signal, as the container's runtime does: from outside."""
+        receiver = psutil.Process(self.process.pid)
+        if self._is_inner:
+            (receiver,) = receiver.children()
+        receiver.send_signal(number)
 
     def probe(self, path: str) -> tuple[int, Any]:
         """Return the status and the answer of a probe."""
@@ -89,12 +136,33 @@ def until(is_so: Callable[[], bool]) -> None:
     pytest.fail("it never came true")
 
 
+@cache
+def outer_command() -> tuple[str, ...]:
+    """Return the command that makes another one process 1; skip where none can."""
+    if shutil.which(AS_PROCESS_1[0]) is None:
+        pytest.skip("there is no unshare here")
+    for command in (AS_PROCESS_1, (*AS_PROCESS_1, "--map-root-user")):
+        done = subprocess.run(
+            [*command, "true"], capture_output=True, timeout=LIMIT_S, check=False
+        )
+        if done.returncode == 0:
+            return command
+    pytest.skip("this system lets nobody make a process namespace")
+
+
 @contextmanager
-def pod(directory: Path, runner: str = "millstream") -> Iterator[Pod]:
-    """Run the program, by `millstream run` or by `python`."""
+def pod(
+    directory: Path,
+    runner: str = "millstream",
+    program: str = PROGRAM,
+    *,
+    is_first: bool = False,
+) -> Iterator[Pod]:
+    """Run a program, by `millstream run` or by `python`; perhaps as process 1."""
     path = directory / "app.py"
-    path.write_text(PROGRAM, "utf-8")
+    path.write_text(program, "utf-8")
     launch = {"millstream": ["-m", "millstream", "run"], "python": []}[runner]
+    outer = outer_command() if is_first else ()
     conf = {"spark.master": "local[2]", "spark.ui.port": "0"}
     environment = {
         **os.environ,
@@ -105,7 +173,7 @@ def pod(directory: Path, runner: str = "millstream") -> Iterator[Pod]:
     }
     with (directory / "log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, *launch, str(path), str(directory)],
+            [*outer, sys.executable, *launch, str(path), str(directory)],
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -116,7 +184,8 @@ def pod(directory: Path, runner: str = "millstream") -> Iterator[Pod]:
     assert process.stdout is not None
     with process.stdin, process.stdout:
         try:
-            yield Pod(process, process.stdout.readline().strip())
+            url = process.stdout.readline().strip()
+            yield Pod(process, url, is_inner=is_first)
         except AssertionError as error:
             error.add_note((directory / "log").read_text()[-3000:])
             raise
@@ -183,3 +252,51 @@ def test_a_pod_that_is_killed_goes_on(tmp_path: Path) -> None:
     now = numbers(tmp_path)
 
     assert now == list(range(len(now)))
+
+
+@pytest.mark.slow
+def test_process_1_stops_its_stream_in_order(tmp_path: Path) -> None:
+    """And goes on in the next container."""
+    then: list[int] = []
+    for _ in range(2):
+        with pod(tmp_path, is_first=True) as each:
+            each.begin()
+            until(lambda: len(numbers(tmp_path)) >= len(then) + 10)
+            each.signal(signal.SIGTERM)
+            assert each.process.wait(LIMIT_S) == 0
+        then = numbers(tmp_path)
+        assert then == list(range(len(then)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", [PROGRAM, TASKS])
+def test_process_1_ends_by_sigterm_without_a_stream(
+    tmp_path: Path, program: str
+) -> None:
+    """Before it starts one, and when it never does: as any process, with 143."""
+    with pod(tmp_path, program=program, is_first=True) as one:
+        until(lambda: program is PROGRAM or b"ready" in (tmp_path / "log").read_bytes())
+        one.signal(signal.SIGTERM)
+
+        assert one.process.wait(LIMIT_S) == 128 + signal.SIGTERM
+
+
+@pytest.mark.slow
+def test_process_1_ends_by_a_second_sigterm(tmp_path: Path) -> None:
+    """Though its last batch never does."""
+    with pod(tmp_path, program=UNENDING, is_first=True) as one:
+        one.begin()
+        one.signal(signal.SIGTERM)
+        until(lambda: one.probe("/readyz")[0] == 503)
+        one.signal(signal.SIGTERM)
+
+        assert one.process.wait(LIMIT_S) == 128 + signal.SIGTERM
+
+
+@pytest.mark.slow
+def test_process_1_leaves_sigterm_to_the_programs_own_handler(tmp_path: Path) -> None:
+    """Whatever that does."""
+    with pod(tmp_path, program=OWN, is_first=True) as one:
+        one.signal(signal.SIGTERM)
+
+        assert one.process.wait(LIMIT_S) == 7

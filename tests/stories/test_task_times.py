@@ -1,5 +1,7 @@
 """Stories of tasks whose times somebody looks for."""
 
+from pathlib import Path
+
 import pytest
 
 from millstream import SparkConf, SparkContext, TaskContext
@@ -77,21 +79,28 @@ def test_of_two_attempts_at_a_time_the_slower_is_given_up() -> None:
     assert slow.where != copy.where
 
 
-def test_jobs_of_a_stream_are_called_by_the_users_line() -> None:
-    """Those of outputs that are the engine's own, and their stages and operators."""
-    with StreamHarness() as h:
+def test_jobs_of_a_stream_are_called_by_the_users_line(tmp_path: Path) -> None:
+    """Those that are the engine's own, too, their stages, operators and kept RDDs."""
+
+    def set_up(h: StreamHarness) -> None:
         words = h.stream([["a b", "b"]]).flatMap(str.split)
-        h.collect(words.countByValue())
+        h.collect(words.countByValue(), "counts")
+        seen = words.map(lambda word: (word, 1)).updateStateByKey(lambda new, old: 1)
+        seen.foreachRDD(lambda rdd: None)  # The commit of its state alone computes it.
         words.pprint()
         words.foreachRDD(lambda rdd: rdd.count())
+
+    with StreamHarness(checkpoint=str(tmp_path), setup=set_up) as h:
         h.run(1)
         book = h.sc._driver.book
         names = {each.name.rsplit(":")[0] for each in book.jobs()}
         sites = {op.site for stage in book.stages() for op in stage.operators}
         titles = [stage.name for stage in book.stages()]
+        kept = {each.site for each in h.sc._observers.application.stored()}
 
     assert names == {
         f"{operator} at test_task_times.py"
-        for operator in ("collect", "pprint", "count")
+        for operator in ("collect", "pprint", "count", "updateStateByKey")
     }
-    assert all("at test_task_times.py:" in each for each in (*sites, *titles))
+    assert kept
+    assert all("at test_task_times.py:" in each for each in (*sites, *titles, *kept))

@@ -151,9 +151,13 @@ def test_a_failed_batch_is_told_to_whoever_waits() -> None:
         ):
             h.run(1)
         h.run(1)
-        for _ in range(2):
-            with pytest.raises(EngineError, match="ZeroDivisionError"):
+        lengths = []
+        for _ in range(3):
+            with pytest.raises(EngineError, match="ZeroDivisionError") as raised:
                 h.ssc.awaitTerminationOrTimeout(0)
+            lengths.append(len(raised.traceback))
+        # Or a program that waits again and again would keep all its frames.
+        assert len(set(lengths)) == 1
         assert h.ssc.getState().value == "ACTIVE"
 
     assert out.records == [[1]]

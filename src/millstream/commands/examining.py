@@ -1,6 +1,5 @@
 """Examining: what of this machine matters to programs, each with a verdict."""
 
-import os  # noqa: TID251  What the machine is like.
 import platform
 import secrets
 import shutil
@@ -15,10 +14,10 @@ from pathlib import Path
 from typing import Literal
 
 from millstream.commands.kernel_clock import UnknownClockError, ask_kernel
+from millstream.engine.base import machine
 from millstream.engine.base.clock import SystemClock, monotonic_s
 from millstream.engine.base.errors import MillstreamError
 from millstream.engine.base.storage import LocalStorage, open_storage
-from millstream.engine.jobs.driver import local_cores
 from millstream.version import __version__
 
 Verdict = Literal["good", "told", "doubtful", "bad"]
@@ -331,11 +330,10 @@ def _shared_memory(directory: Path = Path("/dev/shm")) -> Iterator[Finding]:  # 
 
 
 def _machine() -> Iterator[Finding]:
-    cores = local_cores()
-    yield Finding("cores", "told", f"{cores} for this process: what local[*] means")
-    memory = _memory_bytes()
+    yield _cores(machine.cores())
+    memory = machine.memory()
     if memory is not None:
-        yield Finding("memory", "told", _size(memory))
+        yield _memory(memory)
     limit = _open_files()
     if limit is not None:
         is_roomy = limit >= _OPEN_FILES_MIN
@@ -347,17 +345,20 @@ def _machine() -> Iterator[Finding]:
         )
 
 
-def _memory_bytes() -> int | None:
-    """Return what this machine or container has; None where nobody says."""
-    found = []
-    for file in ("/sys/fs/cgroup/memory.max",):
-        path = Path(file)
-        text = path.read_text("ascii").strip() if path.exists() else ""
-        if text.isdigit():
-            found.append(int(text))
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    return min(found, default=None)
+def _cores(share: machine.Share) -> Finding:
+    count = f"{share.amount} for this process, what local[*] means"
+    return Finding("cores", "told", f"{count}: {_reason(share, str(share.machine))}")
+
+
+def _memory(share: machine.Share) -> Finding:
+    reason = _reason(share, _size(share.machine))
+    return Finding("memory", "told", f"{_size(share.amount)}: {reason}")
+
+
+def _reason(share: machine.Share, machine_has: str) -> str:
+    if share.amount == share.machine:
+        return share.reason
+    return f"{share.reason}; the machine has {machine_has}"
 
 
 def _open_files() -> int | None:

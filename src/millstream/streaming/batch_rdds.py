@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from millstream.engine.base.call_site import on_behalf_of
 from millstream.engine.durable.state_store import StateStore, StoredState
 from millstream.engine.jobs import checkpoints
 from millstream.engine.jobs.actions import Apply
@@ -125,9 +126,11 @@ class BatchRdds:
     def touch(self, rdd: Any, partitions: Sequence[int]) -> None:
         """Compute some partitions, for what their tasks do besides."""
         if partitions:
-            self._sc._driver.run_job(
-                rdd._node, Apply(_exhaust, "commit state"), list(partitions)
-            )
+            # Nobody's line calls for it.
+            with on_behalf_of(rdd._node.call_site):
+                self._sc._driver.run_job(
+                    rdd._node, Apply(_exhaust, "commit state"), list(partitions)
+                )
 
     def batch_time(self, time_ms: int) -> Any:
         """Return a batch's time as functions get it."""

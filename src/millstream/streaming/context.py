@@ -909,8 +909,8 @@ class StreamingContext:
         begin = monotonic_s()
         with scheduler.changed:
             while True:
-                if scheduler.error is not None:
-                    raise scheduler.error
+                if (error := scheduler.error) is not None:
+                    raise error
                 if self._state is StreamingContextState.STOPPED:
                     return True
                 left_s = limit_s - (monotonic_s() - begin)

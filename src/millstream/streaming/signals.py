@@ -17,6 +17,7 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
+from millstream.engine.base import process_one
 from millstream.engine.base.config import Settings
 
 _TERMINATED = 128 + signal.SIGTERM
@@ -39,7 +40,11 @@ def is_stop_requested() -> bool:
 
 def install(settings: Settings) -> None:
     """Take over SIGTERM and uncaught interrupts; main thread only, else nothing."""
-    if _previous or threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread():
+        return
+    if "left" in _previous:
+        uninstall()
+    if _previous:
         return
     # Unlike in Spark, gracefully unless the conf says no: what was received before the
     # signal is processed, and the exit code says so.
@@ -47,14 +52,18 @@ def install(settings: Settings) -> None:
         settings.find_bool("spark.streaming.stopGracefullyOnShutdown") is not False
     )
 
-    def terminate(_number: int, _frame: FrameType | None) -> None:
+    def terminate(number: int, _frame: FrameType | None) -> None:
+        if "left" in _previous:
+            uninstall()
+            signal.raise_signal(number)
+            return
         end_at_next_signal()
         if not is_graceful:
             raise EndRequested(_TERMINATED)
         _previous["requested"] = True
         raise StopRequested(0)
 
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+    if process_one.has_default_action(signal.SIGTERM):
         _previous["sigterm"] = signal.signal(signal.SIGTERM, terminate)
     _previous["excepthook"] = sys.excepthook
     sys.excepthook = _quiet_interrupt
@@ -65,14 +74,15 @@ def end_at_next_signal() -> None:
     if threading.current_thread() is not threading.main_thread():
         return
     if "sigterm" in _previous:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, process_one.default_action())
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        _previous["sigint"] = signal.signal(signal.SIGINT, signal.SIG_DFL)
+        _previous["sigint"] = signal.signal(signal.SIGINT, process_one.default_action())
 
 
 def uninstall() -> None:
-    """Give back what was taken over."""
+    """Give back what was taken over; signals only in the main thread, or later there."""
     in_main = threading.current_thread() is threading.main_thread()
+    _previous.pop("left", None)
     for name, number in (("sigterm", signal.SIGTERM), ("sigint", signal.SIGINT)):
         if name in _previous and in_main:
             signal.signal(number, _previous.pop(name))
@@ -80,6 +90,8 @@ def uninstall() -> None:
     hook = _previous.pop("excepthook", None)
     if hook is not None and sys.excepthook is _quiet_interrupt:
         sys.excepthook = hook
+    if _previous:
+        _previous["left"] = True
 
 
 def _quiet_interrupt(

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from millstream.engine.base import machine
 from millstream.engine.base.config import (
     CATALOGUE,
     Kind,
@@ -14,6 +15,7 @@ from millstream.engine.base.config import (
     tell_remarks,
 )
 from millstream.engine.base.errors import IllegalArgumentError
+from millstream.engine.base.machine import Share
 
 
 @pytest.mark.parametrize(
@@ -62,11 +64,37 @@ def test_settings_are_typed_by_the_catalogue() -> None:
     assert settings.get_int("spark.streaming.concurrentJobs") == 3
     assert settings.get_bool("spark.rdd.compress")
     assert settings.get_ms("spark.streaming.blockInterval") == 200
-    assert settings.get_bytes("spark.millstream.memory") == 1 << 30
     assert settings.find_ms("spark.cleaner.ttl") is None
     assert settings.get_str("spark.streaming.clock") == "SystemClock"
     assert settings.is_set("spark.rdd.compress")
     assert not settings.is_set("spark.cleaner.ttl")
+
+
+@pytest.mark.parametrize(
+    ("share", "memory", "state_memory", "worker_memory"),
+    [
+        (None, 1 << 30, 2 << 30, 2 << 30),
+        (Share(64 << 30, 64 << 30), 1 << 30, 2 << 30, 2 << 30),
+        (Share(8 << 30, 64 << 30), 1 << 30, 2 << 30, 2 << 30),
+        (Share(2 << 30, 64 << 30), 1 << 28, 1 << 29, 1 << 30),
+    ],
+)
+def test_less_memory_is_taken_where_there_is_little(
+    monkeypatch: pytest.MonkeyPatch,
+    share: Share | None,
+    memory: int,
+    state_memory: int,
+    worker_memory: int,
+) -> None:
+    """An eighth, a quarter and half of it, unless the program asks for more."""
+    monkeypatch.setattr(machine, "memory", lambda: share)
+    unset = Settings({})
+    given = Settings({"spark.millstream.memory": "3g"})
+
+    assert unset.get_bytes("spark.millstream.memory") == memory
+    assert unset.get_bytes("spark.millstream.state.memory") == state_memory
+    assert unset.get_bytes("spark.millstream.worker.memory") == worker_memory
+    assert given.get_bytes("spark.millstream.memory") == 3 << 30
 
 
 @pytest.mark.parametrize(

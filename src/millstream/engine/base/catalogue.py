@@ -35,6 +35,8 @@ class Setting:
     """The least value: ms of a duration, bytes of a size."""
     does_nothing: str | None = None
     choices: tuple[str, ...] = ()
+    memory_part_of: int | None = None
+    """The default of a size is at most one of so many parts of the process's memory."""
 
     def expected(self) -> str:
         """Return in words what a value must be."""
@@ -83,7 +85,8 @@ _APPLICATION = (
         "spark.master",
         _T,
         None,
-        "where tasks run: local, local[N], local[*], local[N,F]",
+        "where tasks run: local, local[N], local[*], local[N,F]; * is the cores that the "
+        "process may use, in a container those of its limit",
     ),
     _works("spark.app.name", _T, None, "the name of the application"),
     _works("spark.app.id", _T, None, "the name of this run; made by the context"),
@@ -158,20 +161,24 @@ _APPLICATION = (
         "true",
         "refuse to save into an existing directory",
     ),
-    _works(
+    Setting(
         "spark.millstream.memory",
         _MIB,
         "1024",
-        "memory for kept partitions, shuffles and received blocks, before they spill or are dropped",
+        "memory for kept partitions, shuffles and received blocks, before they spill or are "
+        "dropped; unless set, no more than an eighth of what the process may use",
         1,
+        memory_part_of=8,
     ),
-    _works(
+    Setting(
         "spark.millstream.state.memory",
         _MIB,
         "2048",
         "memory for the state that mapWithState keeps at hand; what is over it goes to a "
-        "file in spark.local.dir",
+        "file in spark.local.dir; unless set, no more than a quarter of what the process "
+        "may use",
         1,
+        memory_part_of=4,
     ),
     _works(
         "spark.executor.instances",
@@ -198,12 +205,14 @@ _APPLICATION = (
         "local-cluster",
         choices=("auto", "here", "apart"),
     ),
-    _works(
+    Setting(
         "spark.millstream.worker.memory",
         _MIB,
         "2048",
-        "a worker process that has grown larger is replaced after its task",
+        "a worker process that has grown larger is replaced after its task; unless set, no "
+        "more than half of what the process may use",
         1,
+        memory_part_of=2,
     ),
     _works(
         "spark.task.timeout",

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
+from millstream.engine.base import machine
 from millstream.engine.base.catalogue import CATALOGUE, Kind, Setting, find_setting
 from millstream.engine.base.errors import IllegalArgumentError
 
@@ -169,11 +170,17 @@ class Settings:
         text = self.find_str(key)
         if text is None:
             return None
-        unit = "m" if CATALOGUE[key].kind is Kind.SIZE_MIB else "b"
+        setting = CATALOGUE[key]
+        unit = "m" if setting.kind is Kind.SIZE_MIB else "b"
         try:
-            return int(_checked(key, text, parse_size_bytes(text, unit)))
+            size = int(_checked(key, text, parse_size_bytes(text, unit)))
         except ValueError:
             raise _bad(key, text) from None
+        part_of = setting.memory_part_of
+        if part_of is None or self.is_set(key):
+            return size
+        memory = machine.memory()
+        return size if memory is None else min(size, memory.amount // part_of)
 
     def get_bytes(self, key: str) -> int:
         """Return a size in bytes."""

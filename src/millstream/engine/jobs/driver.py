@@ -491,10 +491,3 @@ def _processes_mode(settings: Settings, clock: Clock | None) -> Processes:
 
 def _spill_root(settings: Settings) -> Path:
     return Path(settings.find_str("spark.local.dir") or tempfile.gettempdir())
-
-
-def local_cores() -> int:
-    """Return how many cores this process may use: what `local[*]` means."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

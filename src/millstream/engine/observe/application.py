@@ -36,6 +36,8 @@ class StoredRdd:
     stored_count: int
     memory_bytes: int
     disk_bytes: int
+    site: str = ""
+    """The line of the program that has made it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import TracebackType
 
 from millstream.engine.base import exits
 from millstream.engine.base.call_site import on_behalf_of
@@ -54,7 +55,8 @@ class _Progress:
     """Which outputs of which batches."""
     last_processed_ms: int = -1
     last_completed: BatchInfo | None = None
-    error: BaseException | None = None
+    error: tuple[BaseException, TracebackType | None] | None = None
+    """The newest, with its traceback as it was then."""
     error_of_batch: dict[int, BaseException] = field(default_factory=dict)
     completed_batches: int = 0
     received_records: int = 0
@@ -541,7 +543,7 @@ class JobScheduler:
 
     def _note_error(self, batch_ms: int, error: BaseException) -> None:
         with self.changed:
-            self._progress.error = error
+            self._progress.error = error, error.__traceback__
             self._progress.error_of_batch[batch_ms] = error
             while len(self._progress.error_of_batch) > 1000:
                 oldest = next(iter(self._progress.error_of_batch))
@@ -551,13 +553,17 @@ class JobScheduler:
     def _report_loop_error(self, error: BaseException) -> None:
         _log.error("error in the generator error=%s", error, exc_info=error)
         with self.changed:
-            self._progress.error = error
+            self._progress.error = error, error.__traceback__
             self.changed.notify_all()
 
     @property
     def error(self) -> BaseException | None:
-        """The newest error a batch reported."""
-        return self._progress.error
+        """The newest error a batch reported, as it was then.
+
+        Each time it is raised its traceback grows, and so would a program that goes on.
+        """
+        found = self._progress.error
+        return None if found is None else found[0].with_traceback(found[1])
 
     def error_of(self, batch_ms: int) -> BaseException | None:
         """Return the newest error of one batch."""

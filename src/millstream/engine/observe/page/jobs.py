@@ -216,6 +216,7 @@ _STORED_COLUMNS: tuple[Column[StoredRdd], ...] = (
         "RDD Id", lambda e: Cell(str(e.id), kind="number"), lambda e: e.id, "number"
     ),
     Column("RDD Name", lambda e: Cell(e.name), lambda e: e.name),
+    Column("Where", lambda e: Cell(e.site or "-"), lambda e: e.site),
     Column("Storage Level", lambda e: Cell(e.level), lambda e: e.level),
     Column(
         "Cached Partitions",
