@@ -23,6 +23,9 @@ help:  ## Show what there is
 demo: $(VENV)/.run-ready  ## Count the words of a stream; DEMO_SECONDS=30
 	@$(BIN)/python -m millstream demo
 
+# Tests start hundreds of processes: without bytecode each would compile its libraries.
+test: export PYTHONDONTWRITEBYTECODE :=
+test: export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
 test: $(VENV)/.dev-ready  ## Run all tests; PYTEST_ARGS="-k window"
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 

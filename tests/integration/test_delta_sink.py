@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import deltalake
+import pandas
 import polars as pl
+import pyarrow.compute
 import pyarrow.fs
 import pytest
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
@@ -24,6 +26,9 @@ from millstream.engine.sinks.tables.errors import TableError
 from millstream.testing import certify_sink
 
 pytestmark = pytest.mark.slow
+
+IMPORTED = (deltalake, pandas, pyarrow.compute, pyarrow.fs)
+"""What a writer takes: imported once, before the kit forks its writers."""
 
 
 def numbers_of(uri: str, options: dict[str, str] | None = None) -> list[int]:
@@ -44,7 +49,7 @@ def test_it_commits_exactly_once(tmp_path: Path) -> None:
     """The kit crashes it at every step, and wakes up a writer that was replaced."""
     uri = str(tmp_path / "numbers")
 
-    def make(_imported: object = (deltalake, pyarrow.fs)) -> DeltaSink:
+    def make(_imported: object = IMPORTED) -> DeltaSink:
         return DeltaSink(uri)
 
     def read_back() -> list[int]:

@@ -2,6 +2,7 @@
 
 import datetime
 import decimal
+import ssl
 import subprocess
 import sys
 from contextlib import closing
@@ -9,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pandas
 import polars as pl
+import pyarrow.compute
 import pyarrow.fs
+import pyarrow.pandas_compat
 import pytest
 from tests.integration.sink_batches import Output
 
@@ -21,6 +25,9 @@ from millstream.engine.sinks.tables import handed_over
 from millstream.testing import StreamHarness, certify_sink
 
 pytestmark = pytest.mark.slow
+
+IMPORTED = (duckdb, pandas, pyarrow.compute, pyarrow.fs, pyarrow.pandas_compat, ssl)
+"""What a writer takes: imported once, before the kit forks its writers."""
 
 
 def rows_of(path: Path | str, query: str) -> list[tuple[Any, ...]]:
@@ -34,7 +41,7 @@ def test_it_commits_exactly_once(tmp_path: Path) -> None:
     """The kit crashes it at every step, and wakes up a writer that was replaced."""
     path = str(tmp_path / "numbers.duckdb")
 
-    def make(_imported: object = (duckdb, pyarrow.fs)) -> DuckDbSink:
+    def make(_imported: object = IMPORTED) -> DuckDbSink:
         return DuckDbSink(path, "numbers")
 
     def read_back() -> list[int]:

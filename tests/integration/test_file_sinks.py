@@ -9,7 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import fsspec.implementations.arrow
 import polars as pl
+import pyarrow.fs
+import pyarrow.parquet
 import pytest
 from tests.integration.killing import run_with_kills
 from tests.integration.servers.s3 import s3_server
@@ -25,6 +28,8 @@ from millstream.testing.certify import certify_sink
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 PROGRAM = Path(__file__).parent / "programs" / "file_sink_program.py"
+IMPORTED = (fsspec.implementations.arrow, pyarrow.fs, pyarrow.parquet)
+"""What a writer takes: imported once, before the kit forks its writers."""
 
 
 def _parquet(paths: list[str]) -> list[int]:
@@ -56,7 +61,7 @@ def test_each_is_certified(
     """Exactly once, with files of all kinds: large, carried, and merged."""
     directory = str(tmp_path / "out")
 
-    def make_sink() -> Sink[Any]:
+    def make_sink(_imported: object = IMPORTED) -> Sink[Any]:
         return make(directory, target_bytes=3000)
 
     def read_back() -> list[int]:
@@ -97,7 +102,7 @@ def test_one_is_certified_on_an_object_store(store: None) -> None:
     uri = "s3://bucket/certified"
     known: dict[str, list[str]] = {}
 
-    def make_sink() -> Sink[Any]:
+    def make_sink(_imported: object = IMPORTED) -> Sink[Any]:
         return TextSink(uri, target_bytes=1000)
 
     def read_back() -> list[int]:

@@ -2,6 +2,7 @@
 
 import datetime
 import decimal
+import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +12,9 @@ import pyarrow as pa
 import pyiceberg.catalog.sql
 import pyiceberg.io.pyarrow
 import pytest
+import rich.console
+import rich.table
+import sqlalchemy.dialects.sqlite
 from pyiceberg.catalog import load_catalog
 from pyiceberg.table import Transaction as IcebergTransaction
 from tests.integration.sink_batches import Output, without_iceberg_threads
@@ -23,6 +27,16 @@ from millstream.engine.sinks.tables.errors import TableError
 from millstream.testing import certify_sink
 
 pytestmark = pytest.mark.slow
+
+IMPORTED = (
+    pyiceberg.catalog.sql,
+    pyiceberg.io.pyarrow,
+    rich.console,
+    rich.table,
+    sqlite3,
+    sqlalchemy.dialects.sqlite,
+)
+"""What a writer takes: imported once, before the kit forks its writers."""
 
 
 @pytest.fixture(autouse=True)
@@ -60,9 +74,7 @@ def rows_of(catalog: dict[str, str], name: str = "tests.rows") -> list[dict[str,
 def test_it_commits_exactly_once(catalog: dict[str, str]) -> None:
     """The kit crashes it at every step, and wakes up a writer that was replaced."""
 
-    def make(
-        _imported: object = (pyiceberg.catalog.sql, pyiceberg.io.pyarrow),
-    ) -> IcebergSink:
+    def make(_imported: object = IMPORTED) -> IcebergSink:
         return IcebergSink(catalog, "tests.rows")
 
     report = certify_sink(make, lambda: [row["number"] for row in rows_of(catalog)])

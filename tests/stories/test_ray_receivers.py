@@ -14,21 +14,32 @@ os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 ray = pytest.importorskip("ray")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
+# After six seconds Ray says that a node is gone, and not after fifteen: later than we do,
+# who take five, and until then it would start the next receiver there.
+_NOTICING = {
+    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_health_check_period_ms": "1500",
+    "RAY_health_check_failure_threshold": "4",
+}
+
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """Return a cluster of a head with two CPUs and a node with none, for receivers."""
     from ray.cluster_utils import Cluster
 
-    made = Cluster(
-        initialize_head=True,
-        head_node_args={
-            "num_cpus": 2,
-            "node_ip_address": "127.0.0.1",
-            # Two clusters that start at a time would both want its one port.
-            "include_dashboard": False,
-        },
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in _NOTICING.items():
+            patch.setenv(name, value)
+        made = Cluster(
+            initialize_head=True,
+            head_node_args={
+                "num_cpus": 2,
+                "node_ip_address": "127.0.0.1",
+                # Two clusters that start at a time would both want its one port.
+                "include_dashboard": False,
+            },
+        )
     made.wait_for_nodes()
     ray.init(address=made.address, namespace="millstream", log_to_driver=False)
     yield made

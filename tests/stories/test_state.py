@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.thoroughness import tries
 
 from millstream.engine.base.errors import (
     IllegalArgumentError,
@@ -581,7 +582,9 @@ batches = st.lists(
 
 
 @pytest.mark.slow
-@settings(max_examples=30, suppress_health_check=list(HealthCheck), deadline=None)
+@settings(
+    max_examples=tries(12, 30), suppress_health_check=list(HealthCheck), deadline=None
+)
 @given(
     batches,
     st.sets(st.integers(1, 9)),

@@ -11,8 +11,9 @@ import inspect
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 _STATEMENTS = "<module>"
 _SETUP = "<setup>"
@@ -63,21 +64,53 @@ def digests(setup: Callable[..., Any]) -> dict[str, str]:
     file, function = Path(file_of(setup)), _innermost(setup)
     found: dict[str, str] = {}
     if file.is_file():
-        for prefix, tree in _program(file.absolute()):
-            found.update(_of_module(prefix, tree))
+        for prefix, module in _program(file.absolute()):
+            named = module.digests.items()
+            found.update((f"{prefix}{name}", digest) for name, digest in named)
     else:
         found = _without_a_file(function)
     return {_SETUP: function.__qualname__, **found} if found else {}
 
 
-def _of_module(prefix: str, tree: ast.Module) -> dict[str, str]:
+class _Import(NamedTuple):
+    """What an import statement names."""
+
+    level: int
+    """How many dots there are; none in `import name`."""
+    module: str
+    names: tuple[str, ...]
+    """What is taken from the module."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Module:
+    """What the text of a module says."""
+
+    digests: Mapping[str, str]
+    imports: tuple[_Import, ...]
+
+
+@functools.lru_cache(maxsize=256)
+def _module_of(text: bytes) -> _Module:
+    """Return what a text says; it takes long, and a program is restored again and again.
+
+    Raises:
+        RecursionError: It is too deep.
+        SyntaxError: It isn't Python.
+        ValueError: It isn't text.
+    """
+    tree = ast.parse(text)
+    return _Module(_of_module(tree), tuple(_imports(tree)))
+
+
+def _of_module(tree: ast.Module) -> dict[str, str]:
     try:
         parts: dict[str, list[ast.AST]] = {}
         rest: list[ast.AST] = []
         for name, node in _definitions(tree.body, "", rest):
             # One name may have several: a property's getter and setter.
-            parts.setdefault(prefix + name, []).append(node)
-        parts[prefix + _STATEMENTS] = rest
+            parts.setdefault(name, []).append(node)
+        parts[_STATEMENTS] = rest
         return {name: _digest(nodes) for name, nodes in parts.items()}
     except RecursionError:
         return {}  # Too deep for this Python: nobody can tell.
@@ -143,19 +176,19 @@ def _is_docstring(node: Any) -> bool:
 # Which modules belong to the program.
 
 
-def _program(file: Path) -> Iterator[tuple[str, ast.Module]]:
-    """Yield the program's modules as (prefix of their names, tree), `file` first."""
+def _program(file: Path) -> Iterator[tuple[str, _Module]]:
+    """Yield the program's modules as (prefix of their names, module), `file` first."""
     root = _root_of(file)
     seen = {file}
     waiting = [file]
     while waiting:
-        module = waiting.pop(0)
+        place = waiting.pop(0)
         try:
-            tree = ast.parse(module.read_bytes())
+            module = _module_of(place.read_bytes())
         except (OSError, SyntaxError, ValueError, RecursionError):
             continue
-        yield ("" if module == file else f"{_module_name(module, root)}."), tree
-        for each in _imported(tree, module, root):
+        yield ("" if place == file else f"{_module_name(place, root)}."), module
+        for each in _imported(module.imports, place, root):
             if each not in seen and _belongs(each, file, root):
                 seen.add(each)
                 waiting.append(each)
@@ -186,22 +219,29 @@ def _module_name(module: Path, root: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def _imported(tree: ast.AST, module: Path, root: Path) -> Iterator[Path]:
-    """Yield the files below `root` that a module's imports name, wherever they stand."""
+def _imports(tree: ast.Module) -> Iterator[_Import]:
+    """Yield what a module's imports name, wherever they stand."""
     for node in ast.walk(tree):
         match node:
             case ast.Import(names):
                 for alias in names:
-                    yield from _files_of(root, alias.name)
+                    yield _Import(0, alias.name, ())
             case ast.ImportFrom(name, names, level):
-                base = root if not level else module.parents[level - 1]
-                if root not in (base, *base.parents):
-                    continue
-                yield from _files_of(base, name or "")
-                for alias in names:
-                    yield from _files_of(base, f"{name or ''}.{alias.name}")
+                taken = tuple(alias.name for alias in names)
+                yield _Import(level or 0, name or "", taken)
             case _:
                 pass
+
+
+def _imported(imports: Iterable[_Import], module: Path, root: Path) -> Iterator[Path]:
+    """Yield the files below `root` that a module's imports name."""
+    for level, name, names in imports:
+        base = module.parents[level - 1] if level else root
+        if root not in (base, *base.parents):
+            continue
+        yield from _files_of(base, name)
+        for each in names:
+            yield from _files_of(base, f"{name}.{each}")
 
 
 def _files_of(base: Path, name: str) -> Iterator[Path]:

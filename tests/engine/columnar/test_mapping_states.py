@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.thoroughness import tries
 
 from millstream.engine.columnar.mapping_states import Mapped, mapped
 from millstream.engine.columnar.pipeline import Pipeline
@@ -441,7 +442,7 @@ odd_records = st.lists(st.tuples(st.sampled_from("abc"), values), max_size=12)
     st.lists(records_of | odd_records, min_size=1, max_size=4),
     st.booleans(),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=tries(50, 150), deadline=None)
 @pytest.mark.slow
 def test_columns_give_what_rows_give(
     function: Callable[..., Any], batches: list[list[Any]], refreshes: bool

@@ -16,6 +16,7 @@ from millstream.engine.base.config import Settings
 from millstream.engine.base.errors import SparkError
 from millstream.engine.base.levels import StorageLevel
 from millstream.engine.durable.block_store import BlockStore
+from millstream.engine.ingest import hosted
 from millstream.engine.ingest.block_handler import BlockHandler, StoredBlock
 from millstream.engine.ingest.host import Launch, ReceiverHost
 from millstream.engine.ingest.hosted import HostedSupervisor
@@ -201,8 +202,11 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
+def bench(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Bench]]:
     """Return a function that starts a receiver."""
+    monkeypatch.setattr(hosted, "_LOOK_S", 0.02)  # Lost calls are repeated then.
     made: list[Bench] = []
 
     def start(**options: Any) -> Bench:

@@ -8,6 +8,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from tests.properties.columnar.choices import seeded
 from tests.properties.columnar.subjects import Subject, told, trying
+from tests.thoroughness import tries
 
 pytestmark = pytest.mark.slow
 
@@ -18,8 +19,9 @@ seeds = st.integers(0, 2**63)
 
 
 def so_many(count: int) -> settings:
-    """Return the settings for a number of examples."""
-    return settings(max_examples=count, phases=[Phase.explicit, Phase.generate])
+    """Return the settings for a number of examples, or for a third of it."""
+    many = tries(count // 3, count)
+    return settings(max_examples=many, phases=[Phase.explicit, Phase.generate])
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,15 @@
 import os
 from collections import Counter
 
+from tests.thoroughness import tries
+
 from millstream.testing.sim import simulate
 
-SEEDS = int(os.environ.get("MILLSTREAM_SIM_SEEDS", "100"))
+SEEDS = int(os.environ.get("MILLSTREAM_SIM_SEEDS", tries(40, 100)))
 """Few enough to wait for; .ci/run asks for more."""
 RARE_FROM = 2000
 """With so many seeds every rare path must have been taken."""
-BLOCK = 50
+BLOCK = min(50, SEEDS // 2)
 
 MARKS: Counter[str] = Counter()
 

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from tests.thoroughness import tries
 
 from millstream import AccumulatorParam, SparkConf, SparkContext, TaskContext
 from millstream.engine.base.errors import JobFailedError
@@ -25,8 +26,9 @@ from millstream.testing.sim.workers import (
 
 pytestmark = pytest.mark.slow
 
-SEEDS = 80
-STREAMS = 50
+SEEDS = tries(40, 80)
+STREAMS = tries(16, 50)
+BLOCK = STREAMS // 2
 FAILURES_MAX = 3
 RARE = {
     "task broken",
@@ -160,7 +162,7 @@ def test_results_are_those_of_threads_whatever_workers_do() -> None:
             except JobFailedError as error:
                 happened["job failed"] += 1
                 assert f"failed {FAILURES_MAX} times" in str(error), seed
-                assert FAILURES_MAX in tries(simulated).values(), seed
+                assert FAILURES_MAX in failures_of(simulated).values(), seed
             else:
                 happened["job succeeded"] += 1
                 assert found == expected, seed
@@ -169,7 +171,9 @@ def test_results_are_those_of_threads_whatever_workers_do() -> None:
                 tasks = {attempt[:2] for attempt in counted}
                 assert len(counted) == len(tasks), "two attempts of a task counted"
                 assert counted <= succeeded(simulated), seed
-                assert max(tries(simulated).values(), default=0) < FAILURES_MAX, seed
+                assert max(failures_of(simulated).values(), default=0) < FAILURES_MAX, (
+                    seed
+                )
         happened.update(simulated.workers.happened)
 
     assert set(happened) >= RARE, happened
@@ -186,7 +190,7 @@ def succeeded(simulated: Machine) -> set[tuple[int, int, int]]:
     return {(*task, attempt) for task, attempt in first.items()}
 
 
-def tries(simulated: Machine) -> Counter[tuple[int, int]]:
+def failures_of(simulated: Machine) -> Counter[tuple[int, int]]:
     """Return how often each task counts as failed, by what was told of it."""
     failures: Counter[tuple[int, int]] = Counter()
     losses: Counter[tuple[int, int]] = Counter()
@@ -245,11 +249,11 @@ def test_nobody_is_tried_twice_unless_that_is_asked_for() -> None:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("first", range(0, STREAMS, 25))
+@pytest.mark.parametrize("first", range(0, STREAMS, BLOCK))
 def test_streams_keep_their_promises_on_workers(first: int) -> None:
     """Whatever becomes of processes, receivers, disks and workers."""
     broken = []
-    for seed in range(first, first + 25):
+    for seed in range(first, first + BLOCK):
         outcome = simulate(seed, has_workers=True)
         if outcome.error is not None:
             broken.append(f"millstream-sim --workers --seed {seed}: {outcome.error}")

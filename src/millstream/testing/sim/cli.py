@@ -1,7 +1,6 @@
 """millstream-sim: run seeds of the simulation, or one seed again."""
 
 import itertools
-import os  # noqa: TID251  How many processors there are.
 import sys
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
@@ -10,6 +9,7 @@ from functools import partial
 
 import click
 
+from millstream.engine.base import machine
 from millstream.engine.base.clock import monotonic_s
 from millstream.testing.sim.simulation import Outcome, simulate
 
@@ -66,7 +66,7 @@ def main(
         sys.exit(_replay(seed, has_workers=workers, has_sinks=sinks))
     total = _Total()
     begin_s = monotonic_s()
-    size = processes or os.cpu_count() or 1
+    size = processes or machine.cores().amount
     run = partial(simulate, has_workers=workers, has_sinks=sinks)
     with ProcessPoolExecutor(size) as pool:
         waiting = iter(range(first, first + seeds))

@@ -32,7 +32,7 @@ from contextlib import (
     suppress,
 )
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from random import Random
 from typing import Any
 
@@ -416,13 +416,19 @@ def _marks(marks: Counter[str]) -> Iterator[None]:
 # Putting the simulated threads, queues and clock where the engine looks for them.
 
 
-def _modules() -> list[Any]:
-    """Return the engine's modules and the faces, all imported."""
+@cache
+def _import_all() -> None:
+    """Import all modules of the engine: once, for finding them takes long."""
     for found in pkgutil.walk_packages(
         millstream.engine.__path__, "millstream.engine."
     ):
         if not found.name.endswith("remote_storage"):  # Needs extras.
             importlib.import_module(found.name)
+
+
+def _modules() -> list[Any]:
+    """Return the engine's modules and the faces, all imported."""
+    _import_all()
     return [
         module
         for name, module in sorted(sys.modules.items())

@@ -348,7 +348,9 @@ def test_jobs_stages_and_kept_rdds_have_pages() -> None:
     assert "the first" in text(ask(application, "/jobs/"))
     assert "Job 1" in text(ask(application, "/jobs/job/?id=1"))
     assert "0 of 1 by columns" in text(ask(application, "/stages/"))
-    assert "doubled map at app.py:5 Memory 2/4 2.0 KiB 0 B" in text(ask(application, "/storage/"))
+    assert "doubled map at app.py:5 Memory 2/4 2.0 KiB 0 B" in text(
+        ask(application, "/storage/")
+    )
     assert "No RDD is kept" in text(ask(Busy(), "/storage/"))
     assert "spark.app.name" in text(ask(application, "/environment/"))
 
