@@ -1,4 +1,4 @@
-"""How far streams are behind Redis, NATS and Kinesis, on real servers."""
+"""How far streams are behind Kafka, Redis, NATS and Kinesis, on real servers."""
 
 import threading
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.integration.servers.kafka import wait_until
+from tests.integration.servers.kafka import Broker, broker, wait_until
 from tests.integration.servers.kinesis import REGION, Kinesis, moto
 from tests.integration.servers.nats import NatsProcess, nats_process
 from tests.integration.servers.redis import RedisProcess, redis_process
@@ -15,6 +15,7 @@ from tests.integration.servers.redis import RedisProcess, redis_process
 from millstream.engine.clients.nats import nats_loop
 from millstream.engine.ingest import lag_watch
 from millstream.engine.observe.prometheus import exposition
+from millstream.streaming.kafka import KafkaUtils
 from millstream.streaming.kinesis import InitialPositionInStream, KinesisUtils
 from millstream.streaming.nats import NatsUtils
 from millstream.streaming.redis import RedisUtils
@@ -49,6 +50,13 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProc
 def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsProcess]:
     """A server with JetStream."""
     with nats_process(tmp_path_factory.mktemp("nats")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A broker."""
+    with broker(tmp_path_factory.mktemp("kafka")) as server:
         yield server
 
 
@@ -120,6 +128,67 @@ def test_what_a_redis_group_has_not_acknowledged_is_its_lag(
     assert "how far behind" not in caplog.text
 
 
+def of_group(h: StreamHarness, server: Broker, topic: str, **more: str) -> Any:
+    """Return what a group of Kafka's is given of a topic."""
+    params = {"bootstrap.servers": server.bootstrap, **more}
+    return KafkaUtils.createStream(h.ssc, "", f"of {topic}", {topic: 1}, params)
+
+
+def test_what_a_kafka_group_has_not_committed_is_its_lag(kafka: Broker) -> None:
+    """Of all partitions; also while the program's receiver stands still."""
+    topic = kafka.topic(2)
+    kafka.produce(topic, map(str, range(5)), 0)
+    with StreamHarness() as h:
+        h.collect(of_group(h, kafka, topic, **{"auto.offset.reset": "smallest"}))
+        h._start()
+        wait_until(
+            lambda: kafka.committed(f"of {topic}", topic) == 5, "five are stored"
+        )
+        wait_until(lambda: lag_of(h) == 0, "nothing is left")
+        scheduler: Any = h.ssc._scheduler
+        scheduler.tracker.pause()
+        kafka.produce(topic, map(str, range(3)), 0)
+        kafka.produce(topic, map(str, range(4)), 1)
+        wait_until(lambda: lag_of(h) == 7, "seven wait")
+        scheduler.tracker.resume()
+        wait_until(lambda: lag_of(h) == 0, "all are stored")
+        text = exposition(h.sc._observers.application).decode()
+
+    assert "millstream_input_lag{" in text
+
+
+@pytest.mark.parametrize(("reset", "lag"), [("smallest", 4), ("largest", 0)])
+def test_a_group_that_has_committed_nothing_is_behind_by_what_it_begins_at(
+    kafka: Broker, reset: str, lag: int
+) -> None:
+    """It is asked for as it stands, and not a member."""
+    topic = kafka.topic()
+    kafka.produce(topic, map(str, range(4)))
+    with StreamHarness() as h:
+        of_group(h, kafka, topic, **{"auto.offset.reset": reset})
+        made: Any = h.ssc._graph.inputs[0]
+
+        assert made.receiver.ask_lag(10).amount == lag
+        assert kafka.committed(f"of {topic}", topic) is None
+
+
+def test_the_lag_of_a_topic_that_is_not_there_is_unknown(kafka: Broker) -> None:
+    """It may come, and asking doesn't make it."""
+    with StreamHarness() as h:
+        of_group(h, kafka, "there-is-no-such-topic")
+        made: Any = h.ssc._graph.inputs[0]
+
+        assert made.receiver.ask_lag(10).amount is None
+
+
+@contextmanager
+def kafka_group(h: StreamHarness, directory: Path) -> Iterator[Any]:
+    """Run a broker, and give what a group of its own gets."""
+    with broker(directory) as server:
+        topic = server.topic()
+        yield of_group(h, server, topic)
+
+
 @contextmanager
 def redis_group(h: StreamHarness, directory: Path) -> Iterator[Any]:
     """Run a server, and give what a group of its own gets."""
@@ -135,7 +204,7 @@ def nats_consumer(h: StreamHarness, directory: Path) -> Iterator[Any]:
         yield NatsUtils.createStream(h.ssc, server.url, "a", "readers")
 
 
-@pytest.mark.parametrize("receiving", [redis_group, nats_consumer])
+@pytest.mark.parametrize("receiving", [kafka_group, redis_group, nats_consumer])
 def test_a_server_that_is_away_is_an_unknown_lag(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, receiving: Any
 ) -> None:
@@ -153,7 +222,7 @@ def test_a_server_that_is_away_is_an_unknown_lag(
     told = [e for e in caplog.messages if "how far behind a stream is" in e]
 
     assert len(told) == 1
-    assert "can't be reached" in told[0]
+    assert "can't be reached" in told[0] or "doesn't list its topics" in told[0]
 
 
 def test_what_a_batch_leaves_in_nats_is_the_lag(nats_server: NatsProcess) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from millstream.engine.base.clock import monotonic_s
 from millstream.engine.base.errors import IllegalArgumentError, SparkError
 from millstream.engine.base.levels import StorageLevel
+from millstream.engine.ingest.lag import Lag, TellsLag
 from millstream.engine.ingest.reliable_receiver import (
     Connection,
     Delivery,
@@ -22,6 +23,7 @@ from millstream.engine.sources.kafka.clients import (
     library,
     make_consumer,
 )
+from millstream.engine.sources.kafka.cluster import Cluster, Topics, choose
 from millstream.engine.sources.kafka.reading import AT_A_TIME
 from millstream.engine.sources.kafka.settings import KafkaSettings
 
@@ -35,7 +37,7 @@ _BLOCK_BYTES = 16 << 20
 Raw = tuple[bytes | None, bytes | None]
 
 
-class KafkaReceiver(ReliableReceiver[Raw]):
+class KafkaReceiver(ReliableReceiver[Raw], TellsLag):
     """Receives pairs of key and value as they are, from topics that a group shares."""
 
     def __init__(
@@ -84,6 +86,28 @@ class KafkaReceiver(ReliableReceiver[Raw]):
             return self._settings
         client = {**self._settings.client, _INSTANCE: f"{given}-{number}"}
         return replace(self._settings, client=client)
+
+    def ask_lag(self, timeout_s: float) -> Lag:
+        """Return how many offsets the topics have beyond what the group has committed.
+
+        Where it has committed nothing, beyond where it begins.
+        """
+        timeout_s = min(timeout_s, self._settings.timeout_s)
+        # One of its own each time: it isn't a member, and nothing of it stays.
+        cluster = Cluster(replace(self._settings, timeout_s=timeout_s))
+        chosen = choose(Topics(self._topics), cluster.partitions())
+        if chosen.missing:
+            return Lag(None)
+        ends = cluster.latest(chosen.present)
+        known = cluster.committed(chosen.present)
+        new = [each for each in chosen.present if each not in known]
+        begins = cluster.earliest(new) if self._settings.reset == "earliest" else ends
+        return Lag(
+            sum(
+                max(0, end - (known[at] if at in known else begins[at]))
+                for at, end in ends.items()
+            )
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_numbers": iter(())}
