@@ -1,6 +1,7 @@
 """Fixtures for all tests: settings of Hypothesis, and a look-out for what is left behind."""
 
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,6 +80,19 @@ def _no_strays(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     with _look_out():
         yield
+
+
+@pytest.fixture
+def usual_signals() -> Iterator[None]:
+    """Handle SIGTERM and Ctrl-C as a program does that was started by hand.
+
+    A shell's background jobs ignore Ctrl-C, and Ray leaves a handler of its own.
+    """
+    usual = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
+    before = {number: signal.signal(number, how) for number, how in usual.items()}
+    yield
+    for number, how in before.items():
+        signal.signal(number, how)
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ def stop_elsewhere(h: StreamHarness) -> None:
     assert not thread.is_alive()
 
 
+@pytest.mark.usefixtures("usual_signals")
 def test_a_stream_that_another_thread_stops_leaves_nothing_behind_the_next_one() -> (
     None
 ):

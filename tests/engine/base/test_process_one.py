@@ -5,7 +5,6 @@ That the kernel has it so is in stories/test_containers.py.
 
 import os
 import signal
-from collections.abc import Iterator
 from types import FrameType
 
 import pytest
@@ -19,16 +18,7 @@ class Ended(BaseException):
     """This process would have ended."""
 
 
-@pytest.fixture(autouse=True)
-def _handlers() -> Iterator[None]:
-    """Give back the handlers as they were, with SIGTERM's default in between."""
-    before = (
-        signal.signal(signal.SIGTERM, signal.SIG_DFL),
-        signal.getsignal(signal.SIGINT),
-    )
-    yield
-    signal.signal(signal.SIGTERM, before[0])
-    signal.signal(signal.SIGINT, before[1])
+pytestmark = pytest.mark.usefixtures("usual_signals")
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Tests of sql/sail/operations.py: queries are cancelled, one by one or many."""
 
 import _thread
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -89,6 +88,7 @@ def test_a_process_with_tables_goes_on_after_a_cancelled_query(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("usual_signals")
 def test_ctrl_c_cancels_the_query_that_it_interrupts(
     spark: SparkSession, gate: Gate
 ) -> None:
@@ -98,14 +98,9 @@ def test_ctrl_c_cancels_the_query_that_it_interrupts(
         gate.wait_for(1)
         _thread.interrupt_main()
 
-    # What a shell has started in the background ignores it.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        interrupting = threading.Thread(target=interrupt)
-        interrupting.start()
-        with pytest.raises(KeyboardInterrupt):
-            spark.range(1).select(gate.stay("id")).collect()
-        interrupting.join()
-    finally:
-        signal.signal(signal.SIGINT, before)
+    interrupting = threading.Thread(target=interrupt)
+    interrupting.start()
+    with pytest.raises(KeyboardInterrupt):
+        spark.range(1).select(gate.stay("id")).collect()
+    interrupting.join()
     assert spark.sql("select 1").first() == (1,)
