@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from millstream.engine.base.errors import (
     JobCancelledError,
     OutputOperationError,
 )
+from millstream.engine.observe.application import ACTIONS_MAX
 from millstream.engine.observe.control import Action, NotNowError, UnknownTargetError
 from millstream.testing import StreamHarness
 
@@ -113,15 +114,109 @@ def test_what_has_stopped_or_is_being_stopped_is_not_stopped_again() -> None:
         h._start()
         h.clock.advance_ms(1000)
         assert Gate.entered.wait(LIMIT_S)
+        assert not control.is_stopping
         control.stop_stream(gracefully=True, by=BY)
+        assert control.is_stopping
+        with pytest.raises(NotNowError, match=r"being stopped already; .* at once"):
+            control.stop_stream(gracefully=True, by=BY)
         with pytest.raises(NotNowError, match="being stopped already"):
-            control.stop_stream(gracefully=False, by=BY)
+            control.pause_batches(by=BY)
         Gate.opened.set()
         assert stopped(h)
         with pytest.raises(NotNowError, match="has stopped already"):
             control.stop_stream(gracefully=True, by=BY)
         with pytest.raises(NotNowError, match="has stopped already"):
             control.pause_batches(by=BY)
+        assert not control.is_stopping
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("who", ["page", "program"])
+def test_a_graceful_stop_under_way_is_made_one_at_once(who: str) -> None:
+    """Whoever has begun it; both who waits and who has stopped it go on as ever."""
+    noted: list[Action] = []
+    with StreamHarness() as h:
+        control = control_of(h.sc, noted)
+        h.stream([[1]]).map(wait_at_gate).foreachRDD(lambda rdd: rdd.collect())
+        h._start()
+        h.clock.advance_ms(1000)
+        assert Gate.entered.wait(LIMIT_S)
+        waiting = Caller(h.ssc.awaitTermination)
+        begin = {
+            "page": lambda: control.stop_stream(gracefully=True, by=BY),
+            "program": lambda: h.ssc.stop(False, True),
+        }[who]
+        stopping = Caller(begin)
+        until(lambda: control.is_stopping)
+        done = control.stop_stream(gracefully=False, by=BY)
+        with pytest.raises(NotNowError, match="stopped at once already"):
+            control.stop_stream(gracefully=False, by=BY)
+        waiting.ends()
+        stopping.ends()
+
+        # Time has stood still: nobody waited for a batch.
+        assert h.clock.now_ms() == 1000
+        assert not Gate.opened.is_set()
+        assert done == "stop the stream at once, not gracefully any more"
+        assert noted[-1].what == done
+        with pytest.raises(NotNowError, match="has stopped already"):
+            control.stop_stream(gracefully=False, by=BY)
+
+
+def test_a_stop_at_once_is_no_quicker_the_second_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """409: there is nothing to take from it."""
+    entered, opened = threading.Event(), threading.Event()
+    with StreamHarness() as h:
+        control = control_of(h.sc)
+        h.collect(h.stream([[1]]))
+        h.run(1)
+
+        def stop(**_: bool) -> None:
+            entered.set()
+            assert opened.wait(LIMIT_S)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(h.ssc, "stop", stop)
+            control.stop_stream(gracefully=False, by=BY)
+            assert entered.wait(LIMIT_S)
+            with pytest.raises(NotNowError, match="stopped at once already"):
+                control.stop_stream(gracefully=False, by=BY)
+            opened.set()
+
+
+class Caller:
+    """Somebody who calls a function on a thread of their own."""
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self._function = function
+        self._raised: list[BaseException] = []
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._function()
+        except BaseException as error:
+            self._raised.append(error)
+
+    def ends(self) -> None:
+        """Wait until it has returned; raise what it has raised."""
+        self._thread.join(LIMIT_S)
+        assert not self._thread.is_alive()
+        for error in self._raised:
+            raise error
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for what other threads do."""
+    pause = threading.Event()
+    for _ in range(int(LIMIT_S / 0.002)):
+        if condition():
+            return
+        pause.wait(0.002)
+    pytest.fail("it doesn't happen")
 
 
 def until_held(h: StreamHarness, count: int) -> None:
@@ -208,6 +303,65 @@ def test_inputs_are_limited_at_run_time_within_what_settings_allow() -> None:
         assert raised["millstream.receiver.1.rateLimit"] == 1000
 
 
+@pytest.mark.parametrize("settings", ["none", "maximum", "back-pressure"])
+def test_a_limit_is_removed_and_what_settings_say_holds(settings: str) -> None:
+    """Their maximum, back-pressure's first rate, or nothing at all."""
+    conf, holds = {
+        "none": ({}, -1),
+        "maximum": ({"spark.streaming.receiver.maxRate": "1000"}, 1000),
+        "back-pressure": (
+            {
+                "spark.streaming.backpressure.enabled": "true",
+                "spark.streaming.backpressure.initialRate": "300",
+            },
+            300,
+        ),
+    }[settings]
+    noted: list[Action] = []
+    with StreamHarness(conf=conf) as h:
+        control = control_of(h.sc, noted)
+        h.collect(h.ssc.directStream(Numbers()), "numbers")
+        h.collect(h.ssc.receiverStream(Quiet()), "received")
+        with pytest.raises(UnknownTargetError, match="no stream that has started"):
+            control.unlimit_input(0, by=BY)
+        assert control.limits == {}
+        h._start()
+        control.limit_input(0, 50, by=BY)
+        control.limit_input(1, 70, by=BY)
+        limited = (h.ssc.metrics(), control.limits)
+        control.limit_input(1, 90, by=BY)
+        control.unlimit_input(0, by=BY)
+        done = control.unlimit_input(1, by=BY)
+        free = (h.ssc.metrics(), control.limits)
+        with pytest.raises(NotNowError, match="input 0 has no limit that was set here"):
+            control.unlimit_input(0, by=BY)
+        with pytest.raises(UnknownTargetError, match="unknown input: 9"):
+            control.unlimit_input(9, by=BY)
+
+    direct = -1 if settings == "maximum" else holds  # Which is one of receivers.
+    names = ("millstream.input.0.rateLimit", "millstream.receiver.1.rateLimit")
+    assert [limited[0][each] for each in names] == [50, 70]
+    assert limited[1] == {0: 50, 1: 70}
+    assert [free[0][each] for each in names] == [direct, holds]
+    assert free[1] == {}
+    assert done == "remove the limit of input 1"
+    assert noted[-1].what == done
+
+
+def test_a_limit_never_raises_the_first_rate_of_back_pressure() -> None:
+    """Before there is an estimate, too."""
+    conf = {
+        "spark.streaming.backpressure.enabled": "true",
+        "spark.streaming.backpressure.initialRate": "300",
+    }
+    with StreamHarness(conf=conf) as h:
+        h.collect(h.ssc.directStream(Numbers()), "numbers")
+        h._start()
+        control_of(h.sc).limit_input(0, 5000, by=BY)
+
+        assert h.ssc.metrics()["millstream.input.0.rateLimit"] == 300
+
+
 # Jobs.
 
 
@@ -287,6 +441,27 @@ def test_what_is_done_is_in_the_event_log(tmp_path: Path) -> None:
 
     assert (told["what"], told["by"]) == ("pause batches", BY)
     assert told["time"] > 1_600_000_000_000
+
+
+def test_what_was_done_is_known_while_the_program_runs() -> None:
+    """Newest first, the newest two hundred; and who watches hears that there is news."""
+    with StreamHarness() as h:
+        application = h.sc._observers.application
+        h.collect(h.stream([[1]]))
+        h.run(1)
+        control = h.sc._observers._control
+        before = application.version
+        for _ in range(101):
+            control.pause_batches(by=BY)
+            control.resume_batches(by="192.0.2.8")
+        actions = application.actions()
+
+        assert application.version >= before + 202
+        assert len(actions) == ACTIONS_MAX
+        assert [(each.what, each.by) for each in actions[:2]] == [
+            ("resume batches", "192.0.2.8"),
+            ("pause batches", BY),
+        ]
 
 
 def paged(token: str | None = None) -> SparkConf:

@@ -2,7 +2,8 @@
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from millstream.engine.base.clock import SystemClock
@@ -14,7 +15,7 @@ from millstream.engine.observe.control import (
     dump_threads,
 )
 from millstream.engine.streams.direct import DirectInput
-from millstream.engine.streams.inputs import ReceiverInput
+from millstream.engine.streams.inputs import InputOperator, ReceiverInput
 
 if TYPE_CHECKING:
     from millstream.context import SparkContext
@@ -37,7 +38,7 @@ class RunningControl:
         self._application = application
         self._note = note
         self._lock = threading.Lock()
-        self._stopping: Any = None
+        self._stopping: _Stop | None = None
         self._clock = SystemClock()
 
     def _done(self, what: str, by: str) -> str:
@@ -48,27 +49,49 @@ class RunningControl:
 
     # The stream.
 
-    def _active_stream(self) -> Any:
+    def _started_stream(self) -> Any:
         stream = self._application.stream
         if stream is None:
             msg = "the application has no stream that has started"
             raise UnknownTargetError(msg)
-        if self._stopping is stream:
-            msg = "the stream is being stopped already"
-            raise NotNowError(msg, hint="what still runs can be killed, job by job")
         if not self._application.is_active:
             msg = "the stream has stopped already"
             raise NotNowError(msg)
         return stream
 
+    def _active_stream(self) -> Any:
+        stream = self._started_stream()
+        if self._is_being_stopped(stream):
+            msg = "the stream is being stopped already"
+            raise NotNowError(msg)
+        return stream
+
+    def _is_being_stopped(self, stream: Any) -> bool:
+        """Say whether somebody stops it: here, by a signal, or the program itself."""
+        is_begun = self._stopping is not None and self._stopping.stream is stream
+        return is_begun or bool(stream._scheduler.is_stopping)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the stream is being stopped."""
+        stream = self._application.stream
+        is_active = stream is not None and self._application.is_active
+        return is_active and self._is_being_stopped(stream)
+
     def stop_stream(self, *, gracefully: bool, by: str) -> str:
         """Begin to stop the stream, on a thread of its own; the SparkContext stays.
 
-        So the program goes on behind `awaitTermination()`, as after SIGTERM.
+        So the program goes on behind `awaitTermination()`, as after SIGTERM. A graceful
+        stop that is under way, whoever has begun it, goes on as one at once.
         """
         with self._lock:
-            stream = self._active_stream()
-            self._stopping = stream
+            stream = self._started_stream()
+            if self._is_being_stopped(stream):
+                self._hurry(stream, gracefully=gracefully)
+                return self._done(
+                    "stop the stream at once, not gracefully any more", by
+                )
+            self._stopping = _Stop(stream, gracefully)
         how = "gracefully" if gracefully else "at once"
         done = self._done(f"stop the stream {how}", by)
         threading.Thread(
@@ -78,6 +101,16 @@ class RunningControl:
             daemon=True,  # It still runs while exit hooks do, which wait for it.
         ).start()
         return done
+
+    def _hurry(self, stream: Any, *, gracefully: bool) -> None:
+        if gracefully:
+            msg = "the stream is being stopped already; stopping it at once is possible"
+            raise NotNowError(msg)
+        begun = self._stopping
+        is_quick = begun is not None and not begun.gracefully
+        if is_quick or not stream._scheduler.hurry():
+            msg = "the stream is being stopped at once already"
+            raise NotNowError(msg)
 
     def _stop(self, stream: Any, gracefully: bool) -> None:
         try:
@@ -117,16 +150,31 @@ class RunningControl:
     def limit_input(self, input_id: int, per_second: int, *, by: str) -> str:
         """Let an input take in so many records a second at most."""
         stream = self._active_stream()
-        known = {each.id: each for each in stream._graph.inputs}
-        found = known.get(input_id)
-        if found is None:
-            msg = f"unknown input: {input_id}"
-            raise UnknownTargetError(msg)
+        found = _input(stream, input_id)
         if not isinstance(found, DirectInput | ReceiverInput):
             msg = f"input {input_id} has no rate that could be limited: '{found.name}'"
             raise NotNowError(msg)
         stream._scheduler.limit_input(input_id, per_second)
         return self._done(f"limit input {input_id} to {per_second} records/s", by)
+
+    def unlimit_input(self, input_id: int, *, by: str) -> str:
+        """Take back what `limit_input` has set."""
+        stream = self._active_stream()
+        found = _input(stream, input_id)
+        if not stream._scheduler.unlimit_input(input_id):
+            msg = f"input {input_id} has no limit that was set here: '{found.name}'"
+            raise NotNowError(msg)
+        return self._done(f"remove the limit of input {input_id}", by)
+
+    @property
+    def limits(self) -> Mapping[int, float]:
+        """What `limit_input` has set."""
+        stream = self._application.stream
+        scheduler = None if stream is None else stream._scheduler
+        if scheduler is None or not self._application.is_active:
+            return {}
+        limits: Mapping[int, float] = scheduler.input_limits
+        return limits
 
     # Jobs.
 
@@ -162,3 +210,20 @@ class RunningControl:
     def threads(self) -> Sequence[ThreadDump]:
         """Return where each thread is."""
         return dump_threads()
+
+
+@dataclass(frozen=True, slots=True)
+class _Stop:
+    """A stop that was begun here."""
+
+    stream: Any
+    gracefully: bool
+
+
+def _input(stream: Any, input_id: int) -> InputOperator:
+    for each in stream._graph.inputs:
+        if each.id == input_id:
+            found: InputOperator = each
+            return found
+    msg = f"unknown input: {input_id}"
+    raise UnknownTargetError(msg)

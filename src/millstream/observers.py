@@ -120,6 +120,7 @@ class Observers:
             self._book.watchers.append(started.on_job)
 
     def _note_action(self, action: Action) -> None:
+        self.application.note(action)
         if self._event_log is not None:
             self._event_log.on_action(action)
 

@@ -1,6 +1,8 @@
 """Running: a live SparkContext as pages, REST and metrics see it."""
 
 import sys
+import threading
+from collections import deque
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -8,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from millstream.engine.base import machine
 from millstream.engine.base.secrets import is_secret_key, without_password
 from millstream.engine.jobs.book import JobRecord, StageRecord
-from millstream.engine.observe.application import Facts, StoredRdd
+from millstream.engine.observe.application import ACTIONS_MAX, Facts, StoredRdd
+from millstream.engine.observe.control import Action
 from millstream.engine.observe.progress import Picture, StreamProgress
 from millstream.engine.streams.inputs import ReceiverInput
 
@@ -30,10 +33,19 @@ class RunningApplication:
         self.stream: Any = None
         """The StreamingContext, once it has started."""
         self.progress: StreamProgress | None = None
+        self._actions: deque[Action] = deque(maxlen=ACTIONS_MAX)
+        self._action_count = 0
+        self._noting = threading.Lock()
 
     def attach(self, stream: Any, progress: StreamProgress) -> None:
         """Hear of a stream that starts, and of where its events are folded."""
         self.stream, self.progress = stream, progress
+
+    def note(self, action: Action) -> None:
+        """Hear of what somebody has done to it."""
+        with self._noting:
+            self._actions.appendleft(action)
+            self._action_count += 1
 
     @cached_property
     def facts(self) -> Facts:
@@ -64,7 +76,7 @@ class RunningApplication:
     def version(self) -> int:
         """A number that grows with every change."""
         streamed = 0 if self.progress is None else self.progress.version
-        return self._driver.book.version + streamed
+        return self._driver.book.version + streamed + self._action_count
 
     def wait_for_news(self, known_version: int, timeout_s: float) -> bool:
         """Block until something is newer than `known_version`; False when time runs out."""
@@ -149,6 +161,11 @@ class RunningApplication:
                 )
             )
         return found
+
+    def actions(self) -> Sequence[Action]:
+        """Return what was done to it from its page, newest first."""
+        with self._noting:
+            return tuple(self._actions)
 
 
 def _processors() -> str:

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -95,6 +96,7 @@ def test_show_tells_people_what_there_is(written: Path) -> None:
         "  pending     none",
         "  master      local[2]",
         "  written     20",
+        f"  driver      process {os.getpid()} on {socket.gethostname()}, since 20",
         "pickled by Python 3.",
         f"  files {written.parent}/in  (FileInputDStream, id 0)",
         "    2 batches remembered, 1 of them with files",
@@ -139,7 +141,17 @@ def test_show_as_json_is_the_same_for_programs(written: Path) -> None:
     assert told["states"]["counts"]["files"] == 1
     assert told["states"]["counts"]["bytes"] > 0
     assert told["received"]["tap"]["files"] == 1
+    assert told["driver"]["pid"] == os.getpid()
+    assert told["driver"]["application"] == "StreamHarness"
     assert all(each["problem"] is None for each in told["files"])
+
+
+def test_show_of_a_directory_that_no_driver_has() -> None:
+    """A copy, or one of a version whose drivers didn't say so."""
+    older = Path(__file__).parents[1] / "formats" / "v1"
+
+    assert "  driver      none has taken the" in show(str(older)).output
+    assert json.loads(show("--json", str(older)).output)["driver"] is None
 
 
 def test_show_takes_any_uri(written: Path) -> None:

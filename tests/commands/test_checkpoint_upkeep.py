@@ -106,6 +106,7 @@ def test_a_copy_has_only_what_its_checkpoint_needs(home: Path) -> None:
 
     assert len(copied) == made.files
     assert copied < names(home / "checkpoint")
+    assert "driver-1" in names(home / "checkpoint") - copied, "a copy is nobody's"
     assert any(each.startswith("receivedBlockMetadata/") for each in copied)
     assert any(each.startswith("receivedData/") for each in copied)
     assert [each for each in copied if each.startswith("checkpoint-")] == [

@@ -3,6 +3,7 @@
 python killed_program.py files DIRECTORY
 python killed_program.py receiver DIRECTORY PORT
 python killed_program.py slow DIRECTORY
+python killed_program.py sink DIRECTORY PORT
 
 Says `ready` when everything is imported, begins when a line comes in, says `started`, and
 `stopping` when it was asked to. What each batch puts out is in files of DIRECTORY/out, named after the output and the batch's time.
@@ -27,6 +28,7 @@ from millstream import SparkConf, SparkContext, StorageLevel
 from millstream.engine.base.errors import SparkError
 from millstream.streaming import StreamingContext
 from millstream.streaming.receiver import Receiver
+from millstream.streaming.sinks import SqliteSink
 from millstream.streaming.state import StateSpec
 
 BATCH_S = 0.1
@@ -119,6 +121,16 @@ def of_receiver(ssc: StreamingContext, directory: str, port: int) -> None:
     count_words(new.map(lambda each: each[1]), directory)
 
 
+def of_sink(ssc: StreamingContext, directory: str, port: int) -> None:
+    """Count the words of records, and put each record into a table, once."""
+    records = ssc.receiverStream(AcknowledgingReceiver(port))
+    met = records.mapWithState(StateSpec.function(meet).numPartitions(2))
+    new = met.filter(lambda each: each[2] == 1).map(lambda each: (each[0], each[1]))
+    sink = SqliteSink(f"{directory}/records.db", "records")
+    new.writeTo(sink, name="records", columns=["identity", "word"])
+    count_words(new.map(lambda each: each[1]), directory)
+
+
 def of_slow_output(ssc: StreamingContext, directory: str) -> None:
     """Count the words of files; a batch with words lasts until the gate is opened."""
 
@@ -155,6 +167,8 @@ def main(kind: str, directory: str, *port: str) -> None:
                 of_files(ssc, directory)
             case "slow":
                 of_slow_output(ssc, directory)
+            case "sink":
+                of_sink(ssc, directory, int(port[0]))
             case _:
                 of_receiver(ssc, directory, int(port[0]))
         return ssc

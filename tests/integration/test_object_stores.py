@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,18 @@ from tests.integration.servers.stalling import stalled
 
 from millstream import SparkContext
 from millstream.engine.base.clock import SystemClock
-from millstream.engine.base.errors import DurabilityError, MissingDependencyError
+from millstream.engine.base.errors import (
+    DurabilityError,
+    MissingDependencyError,
+    TakenOverError,
+)
 from millstream.engine.base.remote_storage import remote_storage
 from millstream.engine.base.storage import open_storage
+from millstream.engine.durable.driver_claim import DriverClaim
 from millstream.engine.sinks.files.reading import read_manifest
 from millstream.engine.sinks.files.sinks import TextSink
 from millstream.streaming import StreamingContext
+from millstream.testing import StreamHarness
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -134,6 +141,63 @@ def test_of_many_writers_of_a_new_object_one_wins(server: S3Server) -> None:
 
     with storage.open_input(path) as source:
         assert [int(source.read())] == won
+
+
+def test_of_many_drivers_one_has_a_bucket_s_checkpoint() -> None:
+    """The server decides who comes first; the others find out when they look."""
+    claims: list[DriverClaim] = []
+    failed: list[TakenOverError] = []
+
+    def begin() -> None:
+        try:
+            claims.append(DriverClaim.take_over("s3://bucket/owned", "app"))
+        except TakenOverError as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=begin) for _ in range(4)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    holding = 0
+    for claim in claims:
+        with suppress(TakenOverError):
+            claim.check()
+            holding += 1
+
+    assert len(claims) + len(failed) == 4
+    assert holding == 1
+    storage, path = open_storage("s3://bucket/owned")
+    assert len(storage.list(path)) == 1
+
+
+def test_a_driver_notices_that_another_one_has_its_bucket() -> None:
+    """Its stream stops, and a restart goes on with all that was there."""
+    uri = "s3://bucket/taken-over"
+    conf = {
+        f"spark.streaming.{log}.writeAheadLog.closeFileAfterWrite": "true"
+        for log in ("driver", "receiver")
+    }
+
+    def setup(h: StreamHarness) -> None:
+        counts = h.stream([["a"]] * 9).map(lambda word: (word, 1))
+        h.collect(counts.updateStateByKey(add_up, 1), "counts")
+
+    with StreamHarness(checkpoint=uri, conf=conf, setup=setup) as h:
+        h.run(2)
+        DriverClaim.take_over(uri, "newer")
+        h.clock.advance_ms(1000)
+        with pytest.raises(TakenOverError, match="'s3://bucket/taken-over' was taken"):
+            h.ssc.awaitTermination(30)
+        h.restart()
+        h.run(1)
+
+        assert h.output("counts").records[-1] == [("a", 4)]
+
+
+def add_up(new: list[int], total: int | None) -> int:
+    """Return the total."""
+    return sum(new) + (total or 0)
 
 
 def test_a_bucket_that_is_not_there_is_named(sc: SparkContext) -> None:

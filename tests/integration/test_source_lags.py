@@ -157,11 +157,13 @@ def test_what_a_kafka_group_has_not_committed_is_its_lag(kafka: Broker) -> None:
     assert "millstream_input_lag{" in text
 
 
-@pytest.mark.parametrize(("reset", "lag"), [("smallest", 4), ("largest", 0)])
+@pytest.mark.parametrize(
+    ("reset", "lag"), [("smallest", 4), ("largest", 0), ("none", None)]
+)
 def test_a_group_that_has_committed_nothing_is_behind_by_what_it_begins_at(
-    kafka: Broker, reset: str, lag: int
+    kafka: Broker, reset: str, lag: int | None
 ) -> None:
-    """It is asked for as it stands, and not a member."""
+    """It is asked for as it stands, and not a member; where it can't begin, it's unknown."""
     topic = kafka.topic()
     kafka.produce(topic, map(str, range(4)))
     with StreamHarness() as h:

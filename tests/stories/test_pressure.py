@@ -252,6 +252,41 @@ def _waits_for_its_turn(h: StreamHarness) -> bool:
     )
 
 
+def test_a_limit_that_is_set_by_hand_and_removed_leaves_the_estimate() -> None:
+    """Below it the limit holds; a life that is launched later has the same."""
+    with StreamHarness(conf=PRESSURE, setup=setup) as h:
+        tap = begun(h)
+        run_one(h, 100, takes_ms=1000)
+        run_one(h, 100, takes_ms=2000)
+        scheduler = scheduler_of(h)
+        scheduler.limit_input(0, 20)
+        limited = limit(h)
+        removed = scheduler.unlimit_input(0)
+        assert (limited, removed, limit(h)) == (20, True, 50)
+        assert not scheduler.unlimit_input(0)
+        PLACE.up.clear()
+        tap.stop("once more")
+        while not PLACE.up.wait(0.005):
+            h.clock.advance_ms(50)
+
+        assert limit(h) == 50
+
+
+def test_a_limit_that_was_removed_is_not_found_by_a_later_life() -> None:
+    """Without back-pressure there is none."""
+    with StreamHarness(setup=setup) as h:
+        tap = begun(h)
+        scheduler_of(h).limit_input(0, 20)
+        scheduler_of(h).unlimit_input(0)
+        PLACE.up.clear()
+        tap.stop("once more")
+        while not PLACE.up.wait(0.005):
+            h.clock.advance_ms(50)
+
+        assert PLACE.tap is not tap
+        assert limit(h) == -1
+
+
 def test_a_receiver_that_is_launched_again_keeps_its_rate() -> None:
     """It doesn't flood a stream that is known to be slow."""
     with StreamHarness(conf=PRESSURE, setup=setup) as h:

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -372,3 +372,147 @@ def test_nothing_is_acknowledged_that_the_stop_does_not_process() -> None:
     assert Talkative.taken > 0
     records = [record for batch in out.records for record in batch]
     assert records == list(range(Talkative.taken))
+
+
+# A graceful stop that somebody can't wait for.
+
+
+class Hanging:
+    """An output that hangs at its first record, in the test's process, until it is told."""
+
+    entered = threading.Event()
+    goes_on = threading.Event()
+
+
+def hang(value: int) -> int:
+    """Wait in steps, between which a cancelled task is ended."""
+    Hanging.entered.set()
+    for _ in range(int(LIMIT_S / 0.01)):
+        if Hanging.goes_on.wait(0.01):
+            break
+    return value
+
+
+@pytest.fixture
+def _hanging() -> Iterator[None]:
+    Hanging.entered.clear()
+    Hanging.goes_on.clear()
+    yield
+    Hanging.goes_on.set()
+
+
+def count_and_hang(h: StreamHarness) -> None:
+    """Keep sums in state, and put each out by a job that hangs; another output is quick."""
+    stream = h.stream([[1], [2], [3], [4]])
+    h.collect(stream, "quick")
+    sums = stream.map(lambda value: ("sum", value)).updateStateByKey(
+        lambda new, old: sum(new) + (old or 0)
+    )
+    h.collect(sums.mapValues(hang), "sums")
+
+
+def in_background(work: Callable[[], Any]) -> threading.Thread:
+    """Start a thread."""
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for what other threads do."""
+    pause = threading.Event()
+    for _ in range(int(LIMIT_S / 0.002)):
+        if condition():
+            return
+        pause.wait(0.002)
+    pytest.fail("it never came true")
+
+
+def scheduler_of(h: StreamHarness) -> scheduler.JobScheduler:
+    """Return the scheduler of a harness that has started."""
+    assert h.ssc._scheduler is not None
+    return h.ssc._scheduler
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_hanging")
+def test_batches_that_a_hurried_stop_leaves_run_again_after_a_restart(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The one half done and those that waited, each with its state as it was."""
+    with StreamHarness(checkpoint=str(tmp_path), setup=count_and_hang) as h:
+        h._start()
+        h.clock.advance_ms(1000)
+        assert Hanging.entered.wait(LIMIT_S)
+        h.clock.advance_ms(1000)
+        until(lambda: scheduler_of(h).pending_ms == [1000, 2000])
+        stopping = in_background(lambda: h.ssc.stop(False, True))
+        until(lambda: scheduler_of(h).is_stopping)
+        assert h.output("quick").records == [[1]]
+        assert scheduler_of(h).hurry()
+        assert not scheduler_of(h).hurry()
+        stopping.join(LIMIT_S)
+        assert h.ssc.awaitTerminationOrTimeout(LIMIT_S)
+        assert h.clock.now_ms() == 2000
+        Hanging.goes_on.set()
+        h.restart()
+        h.run(2)
+
+        assert h.output("quick").times_ms == [1000, 1000, 2000, 3000, 4000]
+        assert h.output("sums").records == [
+            [("sum", 1)],
+            [("sum", 3)],
+            [("sum", 6)],
+            [("sum", 10)],
+        ]
+    assert "told to wait no longer" in caplog.text
+    assert "raise spark.streaming.gracefulStopTimeout" not in caplog.text
+
+
+def test_a_hurried_stop_does_not_wait_for_the_last_batch() -> None:
+    """Nothing hangs; but time stands still, and the next batch never comes."""
+    with StreamHarness() as h:
+        h.collect(h.stream([[1]]))
+        h.run(1)
+        stopping = in_background(lambda: h.ssc.stop(False, True))
+        until(lambda: scheduler_of(h).is_stopping)
+        stopping.join(0.05)
+        assert stopping.is_alive()
+        scheduler_of(h).hurry()
+        stopping.join(LIMIT_S)
+
+        assert not stopping.is_alive()
+        assert h.ssc.getState().value == "STOPPED"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_gates")
+def test_a_hurried_stop_does_not_wait_for_a_receiver(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its onStop hangs; what it has handed over is stored, as when the limit is over."""
+    conf = {"spark.streaming.gracefulStopTimeout": "1h"}
+    with StreamHarness(conf=conf) as h:
+        h.collect(h.ssc.receiverStream(Stubborn(StorageLevel.MEMORY_ONLY)))
+        h._start()
+        assert Gates.up.wait(LIMIT_S)
+        stopping = in_background(lambda: h.ssc.stop(False, True))
+        until(lambda: scheduler_of(h).is_stopping)
+        scheduler_of(h).hurry()
+        stopping.join(LIMIT_S)
+
+        assert not stopping.is_alive()
+        assert h.clock.now_ms() == 0
+    assert "its onStop hangs" in caplog.text
+
+
+def test_a_stop_that_is_hurried_before_it_begins_is_one_at_once() -> None:
+    """Who is quicker than the thread that stops."""
+    with StreamHarness() as h:
+        h.collect(h.stream([[1]]))
+        h.run(1)
+        assert scheduler_of(h).hurry()
+        h.ssc.stop(stopSparkContext=False, stopGraceFully=True)
+
+        assert h.ssc.getState().value == "STOPPED"
+        assert not scheduler_of(h).hurry()

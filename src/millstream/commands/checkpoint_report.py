@@ -14,6 +14,7 @@ from millstream.engine.base.secrets import is_secret_key
 from millstream.engine.base.storage import Storage, open_storage
 from millstream.engine.base.time import pretty_duration
 from millstream.engine.durable.checkpoint_files import CheckpointFiles
+from millstream.engine.durable.driver_claim import DriverFacts, newest_driver
 from millstream.engine.streams import manifest as manifests
 from millstream.engine.streams.manifest import Manifest
 from millstream.engine.streams.opening import state_file_names
@@ -55,6 +56,8 @@ class CheckpointReport:
     """What each state takes on disk, by the name of its stream."""
     received: Mapping[str, FolderReport]
     """The log of received data of each source that has one."""
+    driver: DriverFacts | None = None
+    """The driver that took the directory over last; it may have ended since."""
 
 
 def report(directory: str) -> CheckpointReport:
@@ -94,6 +97,7 @@ def report(directory: str) -> CheckpointReport:
         *newest,
         dict(_states(newest[0], directory)),
         dict(_received(newest[0], storage, path)),
+        newest_driver(directory),
     )
 
 
@@ -152,6 +156,7 @@ def _lines(told: CheckpointReport) -> Iterator[str]:
     yield f"  master      {facts.master}"
     written = next(file.written_ms for file in told.files if file.problem is None)
     yield f"  written     {_time(written)}"
+    yield f"  driver      {told.driver or 'none has taken the directory over'}"
     yield f"  by          Millstream {facts.millstream}, format {facts.format}"
     yield (
         f"  functions   {_size(told.function_bytes)}, pickled by Python {facts.python}; "

@@ -20,12 +20,14 @@ from millstream.engine.base.errors import (
     PySparkPicklingError,
     PySparkTypeError,
     PySparkValueError,
+    SparkError,
 )
 from millstream.engine.base.levels import StorageLevel
 from millstream.engine.base.secrets import is_secret_key
 from millstream.engine.base.storage import open_storage
 from millstream.engine.base.time import Duration
 from millstream.engine.durable.checkpoint_files import CheckpointFiles
+from millstream.engine.durable.driver_claim import DriverClaim
 from millstream.engine.durable.state_memory import StateMemory
 from millstream.engine.ingest.direct_source import DirectSource
 from millstream.engine.ingest.receiver import Receiver
@@ -150,6 +152,8 @@ class StreamingContext:
         self._program_digests: dict[str, str] = {}
         self._dropped: tuple[str, ...] = ()
         self._left_behind: tuple[str, ...] = ()
+        self._claim: DriverClaim | None = None
+        self._begins_anew = False
         self._conf_hooks()
 
     def _clock_of_conf(self) -> Clock:
@@ -755,6 +759,7 @@ class StreamingContext:
         self._warn_of_one_slot()
         self._check_checkpointable()
         self._graph.closed_because = "starting"
+        self._claim_directory()
         settings = self._driver.settings
         inputs = [
             each for each in self._graph.inputs if isinstance(each, ReceiverInput)
@@ -766,7 +771,12 @@ class StreamingContext:
             clock=self._clock,
             blocks=self._driver.blocks,
             post=self._bus.post,
-            logs=open_logs(settings, self._checkpoint_dir, has_receivers=bool(inputs)),
+            logs=open_logs(
+                settings,
+                self._checkpoint_dir,
+                has_receivers=bool(inputs),
+                claim=self._claim,
+            ),
             start_host=host_starter(settings, self._sc.master, self._clock),
             note_here=self._driver.note_receivers_here,
         )
@@ -783,9 +793,16 @@ class StreamingContext:
             self._driver.properties,
             self._bus,
             lambda report: Checkpointer(
-                self._graph, self._active_program, files, self._dump, report
+                self._graph,
+                self._active_program,
+                files,
+                self._dump,
+                report,
+                claim=self._claim,
             ),
             self._rate_control(tracker),
+            claim=self._claim,
+            on_taken_over=self._stop_apart,
         )
         self._scheduler = scheduler
         self._sc._observers.attach(self)
@@ -793,6 +810,39 @@ class StreamingContext:
         if self._scaler is not None:
             self._bus.add(self._scaler, self._scaler.on_event)
             self._scaler.start()
+
+    def _claim_directory(self) -> None:
+        """Take the checkpoint directory over from whichever driver has it. Idempotent.
+
+        What a restart goes on from has to be read after that.
+
+        Raises:
+            TakenOverError: A newer driver has taken it over meanwhile.
+            SparkError: Another driver has begun in a directory that was empty.
+            DurabilityError, OSError: The storage refuses it.
+        """
+        directory = self._checkpoint_dir
+        if directory is None:
+            self._claim = None
+            return
+        if self._claim is not None and self._claim.uri == directory:
+            self._claim.check()
+            return
+        self._claim = DriverClaim.take_over(directory, self._sc.appName)
+        if self._begins_anew and CheckpointFiles(directory).files():
+            msg = f"another driver has begun in '{directory}', where nothing was before"
+            raise SparkError(
+                msg, hint="start this program again: it goes on from that checkpoint"
+            )
+
+    def _stop_apart(self) -> None:
+        """Stop at once, on a thread of its own: the caller is one that a stop waits for."""
+        threading.Thread(
+            target=self.stop,
+            kwargs={"stopSparkContext": False},
+            name="millstream-taken-over",
+            daemon=True,
+        ).start()
 
     def _watch_batches(self, on_end: Callable[[int, bool], None]) -> None:
         """Have `on_end(time_ms, has_succeeded)` called when a batch ends, first of all."""
@@ -808,7 +858,7 @@ class StreamingContext:
             for each in direct.values():
                 each.rate = initial
 
-        def publish(stream_id: int, rate: float) -> None:
+        def publish(stream_id: int, rate: float | None) -> None:
             if stream_id in direct:
                 direct[stream_id].rate = rate
             else:
@@ -882,6 +932,8 @@ class StreamingContext:
 
         Raises:
             OutputOperationError: A batch failed; told each time again.
+            TakenOverError: A newer driver has the checkpoint directory, and this context
+                has stopped for it.
         """
         self.awaitTerminationOrTimeout(timeout)
 
@@ -960,7 +1012,7 @@ class StreamingContext:
         if self._scaler is not None:
             self._scaler.stop()
         if scheduler is not None:
-            scheduler.stop(is_graceful=is_graceful)
+            is_graceful = scheduler.stop(is_graceful=is_graceful)
             if not is_graceful:
                 self._driver.cancel_batches()
             _log.info(

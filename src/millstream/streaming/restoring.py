@@ -114,6 +114,7 @@ def get_or_create(
     made = _made(setup)
     made.checkpoint(directory)
     made._program_digests = program_text.digests(setup)
+    made._begins_anew = not create_on_error
     # Or the very same program couldn't be restarted: nothing would have these names.
     made._dropped = tuple(allow_drop)
     return made
@@ -193,21 +194,49 @@ def restore(
     sc, is_new = _spark_context(facts)
     try:
         ssc = cls._restored(sc, facts, directory)
-        try:
-            with all_known():
-                inputs, outputs = frames.loads_function(
-                    checkpoint.functions, ssc._live_objects()
-                )
-        except MissingSecretError:
-            raise
-        except Exception as error:
-            raise _unreadable(directory, facts, _in_words(error)) from error
-        ssc._take_over(inputs, outputs)
+        streams = _load(ssc, checkpoint, directory)
+        newest = _claim(ssc, checkpoint, directory)
+        if newest is not checkpoint:
+            ssc._begin_at(newest.manifest, directory)
+            streams = _load(ssc, newest, directory)
+        ssc._take_over(*streams)
     except BaseException:
         if is_new:
             sc.stop()
         raise
     return ssc
+
+
+def _load(
+    ssc: "StreamingContext", checkpoint: Restored, directory: str
+) -> tuple[Any, Any]:
+    try:
+        with all_known():
+            inputs, outputs = frames.loads_function(
+                checkpoint.functions, ssc._live_objects()
+            )
+    except MissingSecretError:
+        raise
+    except Exception as error:
+        facts = checkpoint.manifest
+        raise _unreadable(directory, facts, _in_words(error)) from error
+    return inputs, outputs
+
+
+def _claim(ssc: "StreamingContext", checkpoint: Restored, directory: str) -> Restored:
+    """Take the directory over, and return its newest checkpoint: that one, as a rule.
+
+    Only when everything else is found to work: a program that can't go on from the
+    checkpoint must not end one that does. Another driver may have written until then.
+    """
+    ssc._claim_directory()
+    if read_checkpoint(directory) == checkpoint:
+        return checkpoint
+    newest = read_checkpoint(directory, checks_files=True)
+    if newest is None:
+        msg = f"the checkpoints in {directory} were deleted while they were read"
+        raise SparkError(msg, hint="another driver, or somebody, uses the directory")
+    return newest
 
 
 def _in_words(error: Exception) -> str:
@@ -282,13 +311,23 @@ def _upgraded(
     allow_drop: Collection[str],
 ) -> "StreamingContext":
     with _fresh(setup) as made:
-        plan = _plan_of(checkpoint, directory, made, setup)
-        text = plan.text(allow_drop)
-        if upgrade == "refuse" and plan.has_differences:
-            msg = f"the program differs from the checkpoint in {directory}"
-            hint = f"{text}\nuse upgrade='apply' to go on with what is kept"
-            raise SparkError(msg, hint=hint)
-        _check(checkpoint, made, plan, allow_drop)
+
+        def planned() -> tuple[UpgradePlan, str]:
+            plan = _plan_of(checkpoint, directory, made, setup)
+            text = plan.text(allow_drop)
+            if upgrade == "refuse" and plan.has_differences:
+                msg = f"the program differs from the checkpoint in {directory}"
+                hint = f"{text}\nuse upgrade='apply' to go on with what is kept"
+                raise SparkError(msg, hint=hint)
+            _check(checkpoint, made, plan, allow_drop)
+            return plan, text
+
+        plan, text = planned()
+        made.checkpoint(directory)
+        newest = _claim(made, checkpoint, directory)
+        if newest is not checkpoint:
+            checkpoint = newest
+            plan, text = planned()
         adopted = take_over(checkpoint.manifest, plan)
         made._adopt(adopted, directory)
         made._program_digests = program_text.digests(setup)

@@ -1,5 +1,8 @@
 """Tests of engine/base/object_puts.py; those with a server are in tests/integration."""
 
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
 import fsspec
 import pytest
 
@@ -57,3 +60,45 @@ def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
         put_new("bucket/x", b"")
     assert caught.value.hint is not None
     assert "pip install" in caught.value.hint
+
+
+class WithoutConditions(BaseHTTPRequestHandler):
+    """An S3 server that doesn't know what If-None-Match asks for."""
+
+    def do_PUT(self) -> None:
+        """Refuse."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        text = b"<Error><Code>NotImplemented</Code><Message>A header</Message></Error>"
+        self.send_response(501)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.slow
+def test_a_server_that_does_not_know_the_condition_is_told_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """From one that fails: whoever can do without goes on."""
+    pytest.importorskip("botocore")
+    with HTTPServer(("127.0.0.1", 0), WithoutConditions) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "tests")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "tests")
+        monkeypatch.setenv("AWS_REGION", "us-east-1")
+        put = conditional_put("s3")
+        assert put is not None
+        try:
+            with pytest.raises(
+                UnsupportedOperationError, match="can't write 's3://bucket/x' only if"
+            ):
+                put("bucket/x", b"data")
+        finally:
+            server.shutdown()
+            thread.join()

@@ -21,6 +21,7 @@ from millstream.engine.base.storage import (
     mount,
     open_storage,
     path_text,
+    read_small,
 )
 from millstream.testing.sim_storage import SimStorage
 
@@ -279,3 +280,19 @@ def test_paths_of_other_libraries_are_text() -> None:
     assert "hunter2" not in str(caught.value)
     with pytest.raises(UsageError, match="must be text or a Path, not int"):
         path_text(1)  # type: ignore[arg-type]
+
+
+def test_a_small_file_is_read_at_once(tmp_path: Path) -> None:
+    """The first 64 kB, of any storage; one that isn't there is named."""
+    there, missing = tmp_path / "there", str(tmp_path / "missing")
+    disk = SimStorage()
+    for data in (b"", b"text", bytes(100_000)):
+        there.write_bytes(data)
+        disk.put_file("/there", data)
+        assert read_small(STORAGE, str(there)) == data[: 1 << 16]
+        assert read_small(disk, "/there") == data[: 1 << 16]
+
+    with pytest.raises(FileNotFoundError, match="missing"):
+        read_small(STORAGE, missing)
+    with pytest.raises(FileNotFoundError):
+        read_small(disk, missing)

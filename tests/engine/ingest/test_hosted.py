@@ -295,6 +295,10 @@ def test_the_rate_in_force_is_known(bench: Callable[..., Bench]) -> None:
     assert made.supervisor.rate_per_second == supervisor.rate_per_second == 500
     made.supervisor.update_rate(5000)
     assert made.supervisor.rate_per_second == 1000
+    made.supervisor.update_rate(500)
+    made.supervisor.update_rate(None)
+    made.supervisor.cut_singles()
+    assert made.supervisor.rate_per_second == supervisor.rate_per_second == 1000
 
 
 def test_a_host_that_dies_has_stopped_with_an_error(

@@ -10,7 +10,7 @@ from millstream.engine.ingest.lag import Lag, LagUnit, TellsLag
 from millstream.engine.ingest.receiver import Receiver
 from millstream.engine.jobs.book import JobRecord, StageRecord
 from millstream.engine.observe.application import Facts, StoredRdd
-from millstream.engine.observe.control import ThreadDump
+from millstream.engine.observe.control import Action, ThreadDump
 from millstream.engine.observe.progress import Picture, StreamProgress
 from millstream.engine.streams.events import (
     BatchCompleted,
@@ -40,6 +40,7 @@ class FakeApplication:
     names: dict[int, str] = field(default_factory=lambda: {0: "lines [0]"})
     values: dict[str, float] = field(default_factory=dict)
     known_jobs: list[JobRecord] = field(default_factory=list)
+    done: list[Action] = field(default_factory=list)
 
     def wait_for_news(self, known_version: int, timeout_s: float) -> bool:
         return False
@@ -64,6 +65,9 @@ class FakeApplication:
 
     def stored(self) -> Sequence[StoredRdd]:
         return []
+
+    def actions(self) -> Sequence[Action]:
+        return tuple(self.done)
 
 
 def batch(
@@ -168,6 +172,8 @@ class FakeControl:
     def __init__(self) -> None:
         self.done: list[str] = []
         self.is_paused = False
+        self.is_stopping = False
+        self.limits: dict[int, float] = {}
         self.refusal: Exception | None = None
         """What everything is answered with."""
 
@@ -189,7 +195,12 @@ class FakeControl:
         return self._do("resume", by)
 
     def limit_input(self, input_id: int, per_second: int, *, by: str) -> str:
+        self.limits[input_id] = per_second
         return self._do(f"limit {input_id} to {per_second}", by)
+
+    def unlimit_input(self, input_id: int, *, by: str) -> str:
+        self.limits.pop(input_id, None)
+        return self._do(f"unlimit {input_id}", by)
 
     def kill_job(self, job_id: int, *, by: str) -> str:
         return self._do(f"kill job {job_id}", by)

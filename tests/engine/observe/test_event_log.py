@@ -18,6 +18,8 @@ from millstream.engine.columnar.reports import StageReport
 from millstream.engine.jobs.book import JobRecord, StageOperator, StageRecord
 from millstream.engine.jobs.task_log import TaskRecord, TaskStatus, Traffic
 from millstream.engine.observe import event_log
+from millstream.engine.observe.application import ACTIONS_MAX
+from millstream.engine.observe.control import Action
 from millstream.engine.observe.event_log import (
     EventLogApplication,
     EventLogWriter,
@@ -295,6 +297,51 @@ def test_one_file_can_be_read_alone(tmp_path: Path) -> None:
     read = EventLogApplication(str(tmp_path / "log" / "events-000001.jsonl"))
 
     assert read.picture() == it.application.picture()
+
+
+def test_what_was_done_is_read_newest_first(tmp_path: Path) -> None:
+    """By whom and when; the newest two hundred."""
+    with streaming(tmp_path / "log") as it:
+        for number in range(ACTIONS_MAX + 5):
+            it.writer.on_action(Action(f"kill job {number}", "192.0.2.7", number))
+    actions = EventLogApplication(str(tmp_path / "log")).actions()
+
+    assert len(actions) == ACTIONS_MAX
+    assert actions[0] == Action(f"kill job {ACTIONS_MAX + 4}", "192.0.2.7", 204)
+    assert actions[-1].what == "kill job 5"
+
+
+def test_a_log_of_a_program_to_which_nothing_was_done_has_none(tmp_path: Path) -> None:
+    """As those of before there were any."""
+    with streaming(tmp_path / "log") as it:
+        it.tell(*life_of(batch(1000)))
+
+    assert EventLogApplication(str(tmp_path / "log")).actions() == ()
+    assert not [each for each in lines(tmp_path / "log") if "Action" in each["event"]]
+
+
+@pytest.mark.parametrize("files_max", [2, 100])
+def test_what_was_done_is_known_though_its_file_is_gone(
+    tmp_path: Path, files_max: int
+) -> None:
+    """Each later file begins with it; who has all files reads it once."""
+    log = tmp_path / "log"
+    with streaming(log, file_bytes_max=3000, files_max=files_max) as it:
+        it.writer.on_action(Action("pause batches", "192.0.2.7", 1))
+        it.writer.on_action(Action("resume batches", "192.0.2.7", 2))
+        for time in range(1, 13):
+            it.tell(*life_of(batch(time * 1000)))
+            it.flushed()
+        it.writer.on_action(Action("kill job 1", "192.0.2.8", 3))
+    actions = EventLogApplication(str(log)).actions()
+
+    assert len(list(log.iterdir())) > 1
+    assert (log / "events-000001.jsonl").exists() == (files_max == 100)
+    assert [each.what for each in actions] == [
+        "kill job 1",
+        "resume batches",
+        "pause batches",
+    ]
 
 
 def test_gauges_are_those_of_the_end(tmp_path: Path) -> None:

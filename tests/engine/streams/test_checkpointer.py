@@ -9,10 +9,15 @@ from typing import Any
 import pytest
 
 from millstream.engine.base import storage as storages
-from millstream.engine.base.errors import DurabilityError, MillstreamError
+from millstream.engine.base.errors import (
+    DurabilityError,
+    MillstreamError,
+    TakenOverError,
+)
 from millstream.engine.base.threads import SerialLoop
 from millstream.engine.durable import checkpoint_files
 from millstream.engine.durable.checkpoint_files import CheckpointFiles
+from millstream.engine.durable.driver_claim import DriverClaim
 from millstream.engine.durable.state_files import StateFiles
 from millstream.engine.durable.state_memory import StateMemory
 from millstream.engine.durable.state_values import thaw_state
@@ -77,7 +82,13 @@ class Life:
     Batches run as the scheduler runs them, one after the other, on one thread.
     """
 
-    def __init__(self, h: StreamHarness, disk: SimStorage, batches: int = 20) -> None:
+    def __init__(
+        self,
+        h: StreamHarness,
+        disk: SimStorage,
+        batches: int = 20,
+        claim: DriverClaim | None = None,
+    ) -> None:
         """Build the stream; go on from the disk's newest checkpoint when it has one."""
         storages.mount("sim", disk)
         script = [[(w, 1) for w in words_of(n)] for n in range(1, batches + 1)]
@@ -98,6 +109,7 @@ class Life:
             lambda: b"functions",
             self.errors.append,
             self.loop,
+            claim=claim,
         )
         self.restored = self.files.newest(lambda parts: manifests.decode(parts[0]))
         self._start()
@@ -169,8 +181,17 @@ def contexts() -> Iterator[Callable[[], StreamHarness]]:
         each.sc.stop()
 
 
-def state_of(facts: Manifest, version: int | None = None) -> dict[str, int]:
-    """Read a checkpoint's state, as a restart from it would: its newest version's."""
+Read = dict[tuple[bytes, ...], dict[str, int]]
+"""What was read already, by the contents of all its files in their order."""
+
+
+def state_of(
+    facts: Manifest, version: int | None = None, read: Read | None = None
+) -> dict[str, int]:
+    """Read a checkpoint's state, as a restart from it would: its newest version's.
+
+    `read` is looked at first: what files mean depends on nothing but their contents.
+    """
     (record,) = facts.states.values()
     uri = manifests.absolute(DIRECTORY, record["directory"])
     files = StateFiles.restore(uri, record, chain_max=CHAIN_MAX)
@@ -179,23 +200,40 @@ def state_of(facts: Manifest, version: int | None = None) -> dict[str, int]:
         version = files.latest
     if version is None:
         return {}
-    return {
-        key: thaw_state(state)
-        for part in files.load(version)
-        for key, state in zip(part.keys, part.states, strict=True)
-    }
+    with files.reading(version) as reading:
+        contents = tuple(contents_of(f"{uri}/{name}") for name in reading.names)
+    known = {} if read is None else read
+    if contents not in known:
+        known[contents] = {
+            key: thaw_state(state)
+            for part in files.load(version)
+            for key, state in zip(part.keys, part.states, strict=True)
+        }
+    return known[contents]
 
 
-def check_every_checkpoint(disk: SimStorage) -> list[Manifest]:
+def contents_of(uri: str) -> bytes:
+    """Return what a file has in it."""
+    storage, path = storages.open_storage(uri)
+    with storage.open_input(path) as source:
+        return source.read()
+
+
+def check_every_checkpoint(
+    disk: SimStorage, read: Read | None = None
+) -> list[Manifest]:
     """Check that a restart from any checkpoint that is there finds its state whole."""
+    read = {} if read is None else read
     storages.mount("sim", disk)
     files = CheckpointFiles(DIRECTORY)
     found = [manifests.decode(files.read(file)[0]) for file in files.files()]
     for facts in found:
-        assert state_of(facts) == counts_after(facts.time_ms // BATCH_MS - 1)
+        done = facts.time_ms // BATCH_MS - 1
+        assert state_of(facts, read=read) == counts_after(done)
         (record,) = facts.states.values()
         for version, _, _ in record["versions"]:
-            assert state_of(facts, version) == counts_after(version // BATCH_MS)
+            expected = counts_after(version // BATCH_MS)
+            assert state_of(facts, version, read) == expected
     return found
 
 
@@ -222,6 +260,7 @@ def test_a_crash_at_any_call_leaves_a_checkpoint_and_all_it_names(
     """
     batches = 9
     number = crashes = 0
+    read: Read = {}
     while True:
         number += 1
         disk = SimStorage(random=Random(number))
@@ -236,7 +275,7 @@ def test_a_crash_at_any_call_leaves_a_checkpoint_and_all_it_names(
         except SimulatedCrashError:
             crashes += 1
         left = disk.after_crash()
-        found = check_every_checkpoint(left)
+        found = check_every_checkpoint(left, read)
         done = max(life.done, default=0) if life is not None else 0
         newest = CheckpointFiles(DIRECTORY).newest(
             lambda parts: manifests.decode(parts[0])
@@ -248,7 +287,7 @@ def test_a_crash_at_any_call_leaves_a_checkpoint_and_all_it_names(
             assert not done
         for each in lives(contexts, left, batches + 2):
             life = each
-        (*_, last) = check_every_checkpoint(left)
+        (*_, last) = check_every_checkpoint(left, read)
         assert state_of(last, (batches + 2) * BATCH_MS) == counts_after(batches + 2)
         assert life is not None
         assert not life.errors
@@ -260,6 +299,7 @@ def test_a_crash_at_any_call_leaves_a_checkpoint_and_all_it_names(
 @pytest.mark.slow
 def test_any_failing_call_is_made_good(contexts: Callable[[], StreamHarness]) -> None:
     """One call fails: the checkpoint is written by the next try, and nothing is lost."""
+    read: Read = {}
     for number in range(1, 60):
         disk = SimStorage(fail_at={number}, random=Random(number))
         life: Life | None = None
@@ -273,7 +313,7 @@ def test_any_failing_call_is_made_good(contexts: Callable[[], StreamHarness]) ->
         assert life.done == list(range(1, 9))
         assert life.checkpointer.statistics.failed <= 1
         assert not life.errors
-        *_, last = check_every_checkpoint(disk.after_crash())
+        *_, last = check_every_checkpoint(disk.after_crash(), read)
         assert state_of(last, 8000) == counts_after(8)
 
 
@@ -406,3 +446,111 @@ def test_neither_checkpoints_nor_the_directory_grow(
 def life_directory(life: Life) -> str:
     """Return where the state's files are."""
     return life.state.states.files.uri.removeprefix("sim:")
+
+
+def files_on(disk: SimStorage) -> dict[str, bytes]:
+    """Return all files of a disk, without the drivers' own."""
+    return {
+        path: bytes(file.data)
+        for path, file in disk._files.items()
+        if not path.startswith("/c/driver-")
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("had_a_life", [False, True])
+def test_a_takeover_at_any_call_finds_all_that_is_told_to_be_safe(
+    had_a_life: bool, contexts: Callable[[], StreamHarness]
+) -> None:
+    """Whatever call the older driver is about to make when a newer one takes over.
+
+    The newer one finds a checkpoint with every batch that the older one ever says is safe,
+    and can go back to each it finds. The older one ends at most the checkpoint that it is
+    writing, and says of that one that it isn't safe.
+    """
+    takeovers = 0
+    read: Read = {}
+    while True:
+        found: list[SimStorage] = []
+        after: list[str] = []
+        calls = 0
+        is_on = False
+
+        def on_call(path: str) -> None:
+            nonlocal calls, is_on
+            if not is_on:
+                return
+            calls += 1
+            if found:
+                after.append(path)
+            elif calls > takeovers:
+                is_on = False
+                DriverClaim.take_over(DIRECTORY, "newer")
+                found.append(disk.after_crash(loses_power=False))
+                is_on = True
+
+        disk = SimStorage(on_call=on_call)
+        storages.mount("sim", disk)
+        if had_a_life:
+            for _ in lives(contexts, disk, 4):
+                pass
+        claim = DriverClaim.take_over(DIRECTORY, "older")
+        told: list[TakenOverError] = []
+        claim.when_lost(told.append)
+        is_on = True
+        life: Life | None = None
+        try:
+            life = Life(contexts(), disk, claim=claim)
+            for batch in range(life.first_batch, 8):
+                life.run(batch)
+        except TakenOverError:
+            assert life is None, "only a start raises it"
+        is_on = False
+        if not found:
+            break
+        takeovers += 1
+        done = max(life.done, default=0) if life is not None else 0
+        times = [facts.time_ms for facts in check_every_checkpoint(found[0], read)]
+        assert max(times, default=0) >= done * BATCH_MS
+        assert len(after) <= 3, "one is moved, one put in its place, an old one deleted"
+        assert all(path.startswith("/c/checkpoint-") for path in after)
+        check_every_checkpoint(disk, read)
+        assert len(told) == 1
+        assert life is None or not life.errors
+        here = files_on(disk)
+        for path, data in files_on(found[0]).items():
+            if not path.startswith("/c/checkpoint-"):
+                assert here.get(path, data) == data, "no file is changed"
+    assert takeovers > 20, "a batch makes several calls"
+
+
+def test_a_driver_that_was_taken_over_from_deletes_nothing(
+    contexts: Callable[[], StreamHarness],
+) -> None:
+    """Neither files of state that it doesn't know, nor old checkpoints."""
+    disk = SimStorage()
+    storages.mount("sim", disk)
+    claim = DriverClaim.take_over(DIRECTORY, "older")
+    life = Life(contexts(), disk, claim=claim)
+    for batch in range(1, 7):
+        life.run(batch)
+    directory = life_directory(life)
+    list_files = disk.list
+
+    def taken_over_first(path: str) -> list[Any]:
+        if path == directory:
+            listed = list_files(path)
+            DriverClaim.take_over(DIRECTORY, "newer")
+            disk.put_file(f"{directory}/delta-9000-1.arrow", b"of the newer driver")
+            return [*listed, disk.stat(f"{directory}/delta-9000-1.arrow")]
+        return list_files(path)
+
+    disk.list = taken_over_first  # type: ignore[method-assign]
+    life.run(7)
+    disk.list = list_files  # type: ignore[method-assign]
+    before = files_on(disk)
+    life.run(8)
+
+    assert life.done == list(range(1, 8))
+    assert f"{directory}/delta-9000-1.arrow" in before
+    assert files_on(disk) == before

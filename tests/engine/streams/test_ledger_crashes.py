@@ -11,14 +11,16 @@ from random import Random
 
 import pytest
 
+from millstream.engine.base import storage as storages
 from millstream.engine.base.clock import ManualClock
 from millstream.engine.base.config import Settings
 from millstream.engine.base.errors import DurabilityError
 from millstream.engine.durable.block_store import BlockStore
+from millstream.engine.durable.driver_claim import DriverClaim
 from millstream.engine.durable.write_ahead_log import FileLog
 from millstream.engine.ingest.block_handler import StoredBlock
 from millstream.engine.ingest.receiver import Receiver
-from millstream.engine.streams.received_logs import TrackerLogs
+from millstream.engine.streams.received_logs import ClaimedLog, TrackerLogs
 from millstream.engine.streams.tracker import ReceiverTracker
 from millstream.testing.sim_storage import (
     SimStorage,
@@ -226,3 +228,41 @@ def test_a_batch_that_cannot_be_closed_leaves_its_blocks_to_the_next() -> None:
 
     assert life.blocks_of(2000) == {0: ["a"], 1: []}
     Life(disk.after_crash(), told).check()
+
+
+def test_a_takeover_at_any_call_finds_all_that_was_acknowledged() -> None:
+    """The newer driver reads which blocks there are, and which batch has them.
+
+    Whatever call the older one is about to make: what it writes afterwards it believes no
+    more than its receivers do.
+    """
+    takeovers = 0
+    while True:
+        found: list[SimStorage] = []
+        is_on = False
+
+        def on_call(path: str) -> None:
+            nonlocal is_on
+            if is_on and disk.calls >= takeovers:
+                is_on = False
+                DriverClaim.take_over("sim:/c", "newer")
+                found.append(disk.after_crash(loses_power=False))
+
+        disk = SimStorage(on_call=on_call)
+        storages.mount("sim", disk)
+        claim = DriverClaim.take_over("sim:/c", "older")
+        told = Told()
+        older = Life(disk, told)
+        older.tracker._logs = TrackerLogs(ClaimedLog(older.log, claim))
+        is_on = True
+        with suppress(DurabilityError):
+            older.run(1, REMEMBERED)
+        is_on = False
+        if not found:
+            break
+        takeovers += 1
+        newer = Life(found[0], Told())
+        assert told.acknowledged <= newer.tracker._ledger.known
+        for batch_ms, blocks in told.closed.items():
+            assert newer.blocks_of(batch_ms) == blocks
+    assert takeovers > 20, "each fact is some calls"

@@ -17,6 +17,7 @@
     |   |-- JobCancelledError            somebody cancelled the job
     |   |-- FileAlreadyExistsError       an output directory is there already
     |   `-- DurabilityError              the disk, the log or a checkpoint failed
+    |       `-- TakenOverError           another driver has the checkpoint directory
     `-- InternalError                    our bug; carries the story
 
 Messages are short, lower case where they are ours, and Spark's own words where programs
@@ -248,6 +249,10 @@ class FileAlreadyExistsError(EngineError, FileExistsError):
 
 class DurabilityError(EngineError):
     """Something that must be on disk isn't, or can't be read back."""
+
+
+class TakenOverError(DurabilityError):
+    """A newer driver has taken over the checkpoint directory: this one must end."""
 
 
 class InternalError(MillstreamError):

@@ -12,7 +12,11 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
-from millstream.engine.base.errors import DurabilityError, UsageError
+from millstream.engine.base.errors import (
+    DurabilityError,
+    UnsupportedOperationError,
+    UsageError,
+)
 from millstream.engine.base.extras import needed
 
 PutNew = Callable[[str, bytes], None]
@@ -23,6 +27,7 @@ _READ_S = 10
 _TRIES = 2
 # "There is one", and "another one is being written".
 _TAKEN = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "409"})
+_UNABLE = frozenset({"NotImplemented", "501"})
 _FSSPEC = {"gs": "gcsfs", "abfs": "adlfs"}
 
 
@@ -69,6 +74,12 @@ def _put_s3(path: str, data: bytes) -> None:
         code = str(error.response.get("Error", {}).get("Code"))
         if code in _TAKEN:
             raise FileExistsError(errno.EEXIST, "It exists", f"s3://{path}") from error
+        if code in _UNABLE:
+            where = s3_endpoint() or "Amazon S3"
+            msg = f"{where} can't write 's3://{path}' only if it isn't there: {error}"
+            raise UnsupportedOperationError(
+                msg, hint="a server that knows If-None-Match is needed"
+            ) from error
         raise _named(path, error, code) from error
     except exceptions.BotoCoreError as error:
         raise _named(path, error, "") from error

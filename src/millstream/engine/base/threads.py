@@ -171,10 +171,14 @@ class RecurringTimer:
         """
         self._is_stopping = True
         if interrupt:
-            self._clock.cancel(self._interrupted)
+            self.interrupt()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
         return self._last_ms
+
+    def interrupt(self) -> None:
+        """End without another call, though a `stop` waits for one; returns at once."""
+        self._clock.cancel(self._interrupted)
 
     def _run(self, first_ms: int) -> None:
         following = first_ms

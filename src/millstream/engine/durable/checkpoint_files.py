@@ -44,8 +44,8 @@ class Needs:
 class CheckpointFiles:
     """Writes checkpoints and reads the newest valid one.
 
-    One thread at a time writes, and nobody else writes to the directory meanwhile: what
-    is there is listed once, and again when a write has failed.
+    One thread at a time writes, and nobody else writes to the directory meanwhile (see
+    `driver_claim`): what is there is listed once, and again when a write has failed.
     """
 
     def __init__(

@@ -378,8 +378,13 @@ class StateFiles:
             self._deltas = [made.get(d.name or "", d) for d in self._deltas]
             self._unrecorded -= {each.name for each in made.values() if each.name}
 
-    def clean(self, keep: Collection[str]) -> None:
-        """Delete the files that neither `keep` nor the present versions name."""
+    def clean(
+        self, keep: Collection[str], confirm: Callable[[], None] = lambda: None
+    ) -> None:
+        """Delete the files that neither `keep` nor the present versions name.
+
+        `confirm` is called when they are known; if it raises, nothing is deleted.
+        """
         if not self._storage.exists(self._directory):
             return
         # Listed first: what a commit writes after that isn't looked at.
@@ -391,9 +396,15 @@ class StateFiles:
                 *self._unrecorded,
                 *self._being_read,
             }
-        for info in listed:
-            if info.name.endswith(".arrow") and info.name not in needed:
-                self._storage.delete(f"{self._directory}/{info.name}")
+        old = [
+            info.name
+            for info in listed
+            if info.name.endswith(".arrow") and info.name not in needed
+        ]
+        if old:
+            confirm()
+        for name in old:
+            self._storage.delete(f"{self._directory}/{name}")
 
 
 def _run_to_merge(tail: Sequence[_File]) -> Sequence[_File]:

@@ -148,9 +148,9 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class UpdateRate:
-    """Let so many records a second come in."""
+    """Let so many records a second come in; None: as many as settings do."""
 
-    per_second: float
+    per_second: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,8 +152,8 @@ class HostedSupervisor:
         """How many records a second may come in, or None."""
         return self._limit.per_second
 
-    def update_rate(self, per_second: float) -> None:
-        """Let so many records a second come in, within the configured limit."""
+    def update_rate(self, per_second: float | None) -> None:
+        """Let so many records a second come in, within the configured limit; None: that."""
         self._limit.update(per_second)
         self._say(UpdateRate(per_second))
 
@@ -180,8 +180,10 @@ class HostedSupervisor:
         """Store what was handed over, and take no more, though the receiver hangs."""
         self._await(Save(next(self._numbers)), timeout_s)
 
-    def join(self, timeout_s: float) -> None:
+    def join(self, timeout_s: float) -> bool:
         """Do nothing: what the receiver still did has ended with its process."""
+        del timeout_s
+        return True
 
     def let_go(self) -> None:
         """End the host, whatever it does."""

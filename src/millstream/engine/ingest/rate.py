@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from millstream.engine.base.clock import Clock
 
+_LOOK_MS = 1000
+"""How often who waits looks whether the rate has changed."""
+
 
 @dataclass(slots=True)
 class TokenBucket:
@@ -57,29 +60,48 @@ class RateLimit:
     @property
     def per_second(self) -> float | None:
         """The rate in force, or None."""
-        return None if self._bucket is None else self._bucket.per_second
+        bucket = self._bucket
+        return None if bucket is None else bucket.per_second
 
-    def update(self, per_second: float) -> None:
-        """Set the rate, never above the configured one; 0 or less changes nothing."""
-        if per_second <= 0:
+    def update(self, per_second: float | None) -> None:
+        """Set the rate, never above the configured one; 0 or less changes nothing.
+
+        With None the configured one holds, or none if there is none.
+        """
+        if per_second is None:
+            rate: float | None = self._max
+        elif per_second <= 0:
             return
-        rate = per_second if self._max is None else min(per_second, self._max)
+        else:
+            rate = per_second if self._max is None else min(per_second, self._max)
         with self._lock:
             self._bucket = self._new_bucket(rate)
 
     def take(self, count: int, cancelled: threading.Event) -> None:
-        """Wait until `count` more records may come in, or `cancelled` is set."""
-        if self._bucket is None:
+        """Wait until `count` more records may come in, or `cancelled` is set.
+
+        Who waits while the rate changes waits for the rest at the new one.
+        """
+        bucket = self._bucket
+        if bucket is None:
             return
         with self._lock:
-            now_ms = self._clock.now_ms()
-            wait_ms = self._bucket.wait_ms(count, now_ms)
-        if wait_ms > 0:
-            self._clock.wait_until(round(now_ms + wait_ms), cancelled)
+            now_ms, rate = self._clock.now_ms(), bucket.per_second
+            until_ms = now_ms + bucket.wait_ms(count, now_ms)
+        while now_ms < round(until_ms):
+            look_ms = min(round(until_ms), now_ms + _LOOK_MS)
+            if not self._clock.wait_until(look_ms, cancelled):
+                return
+            now_ms, changed = self._clock.now_ms(), self.per_second
+            if changed is None:
+                return
+            until_ms = now_ms + (until_ms - now_ms) * rate / changed
+            rate = changed
 
     def take_nowait(self, count: int) -> bool:
         """Let `count` more records in if they needn't wait; say whether."""
-        if self._bucket is None:
+        bucket = self._bucket
+        if bucket is None:
             return True
         with self._lock:
-            return self._bucket.take_nowait(count, self._clock.now_ms())
+            return bucket.take_nowait(count, self._clock.now_ms())

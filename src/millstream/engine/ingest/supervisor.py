@@ -321,8 +321,8 @@ class ReceiverSupervisor:
         """Wait until `count` records that were stored as blocks fit the rate limit."""
         self._limit.take(count, cancelled)
 
-    def update_rate(self, per_second: float) -> None:
-        """Let so many records a second come in, within the configured limit."""
+    def update_rate(self, per_second: float | None) -> None:
+        """Let so many records a second come in, within the configured limit; None: that."""
         self._limit.update(per_second)
 
     @property
@@ -356,11 +356,12 @@ class ReceiverSupervisor:
     def let_go(self) -> None:
         """Leave what still runs to itself: its threads can't be ended."""
 
-    def join(self, timeout_s: float = _JOIN_S) -> None:
-        """Wait, bounded, for a restart or stop that is under way."""
-        for thread in list(self._helpers):
-            if thread is not threading.current_thread():
-                thread.join(timeout_s)
+    def join(self, timeout_s: float = _JOIN_S) -> bool:
+        """Wait, bounded, for a restart or stop that is under way; say whether it is over."""
+        others = [e for e in list(self._helpers) if e is not threading.current_thread()]
+        for thread in others:
+            thread.join(timeout_s)
+        return not any(thread.is_alive() for thread in others)
 
     def _in_background(self, work: Callable[[], None], name: str) -> threading.Thread:
         thread = threading.Thread(

@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from millstream.engine.jobs.book import JobRecord, StageRecord
+from millstream.engine.observe.control import Action
 from millstream.engine.observe.progress import Picture
+
+ACTIONS_MAX = 200
+"""How many of the newest things that were done are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,4 +101,11 @@ class Application(Protocol):
 
     def stored(self) -> Sequence[StoredRdd]:
         """Return the RDDs that are kept."""
+        ...
+
+    def actions(self) -> Sequence[Action]:
+        """Return what was done to it from its page and by REST, newest first.
+
+        The newest `ACTIONS_MAX` are known.
+        """
         ...

@@ -3,7 +3,7 @@
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -50,10 +50,17 @@ class Control(Protocol):
     def stop_stream(self, *, gracefully: bool, by: str) -> str:
         """Begin to stop the stream; gracefully, what was received is processed first.
 
+        A graceful stop that is under way can be made one at once: it waits no longer.
+
         Raises:
             UnknownTargetError: No stream has started.
-            NotNowError: It has stopped, or is being stopped.
+            NotNowError: It has stopped, or is being stopped, and not more slowly.
         """
+        ...
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the stream is being stopped, and hasn't stopped yet."""
         ...
 
     @property
@@ -88,6 +95,20 @@ class Control(Protocol):
             UnknownTargetError: No stream has started, or it has no such input.
             NotNowError: The stream has stopped, or that input has no limit.
         """
+        ...
+
+    def unlimit_input(self, input_id: int, *, by: str) -> str:
+        """Take back what `limit_input` has set: settings and back-pressure alone hold.
+
+        Raises:
+            UnknownTargetError: No stream has started, or it has no such input.
+            NotNowError: The stream has stopped, or no limit was set.
+        """
+        ...
+
+    @property
+    def limits(self) -> Mapping[int, float]:
+        """What `limit_input` has set: records a second by the ids of inputs."""
         ...
 
     def kill_job(self, job_id: int, *, by: str) -> str:

@@ -29,7 +29,12 @@ from millstream.engine.jobs.task_log import (
     TaskStatus,
     Traffic,
 )
-from millstream.engine.observe.application import Application, Facts, StoredRdd
+from millstream.engine.observe.application import (
+    ACTIONS_MAX,
+    Application,
+    Facts,
+    StoredRdd,
+)
 from millstream.engine.observe.control import Action
 from millstream.engine.observe.histograms import Delays, Histogram
 from millstream.engine.observe.progress import Picture, StreamProgress, Sums
@@ -117,6 +122,7 @@ class EventLogWriter:
         self._is_closing = threading.Event()
         # What has been written so far tells; the application may be ahead of it.
         self._written: StreamProgress | None = None
+        self._written_actions: deque[Line] = deque(maxlen=ACTIONS_MAX)
         self._clock = SystemClock()
         self._thread = threading.Thread(
             target=self._run, name="millstream-event-log", daemon=True
@@ -231,6 +237,9 @@ class EventLogWriter:
             case dict():
                 if item["event"] == "StreamAttached":
                     self._written = StreamProgress(item["batch_ms"], retained_max=1)
+                elif item["event"] == "ActionTaken":
+                    facts = {key: item[key] for key in ("time", "what", "by")}
+                    self._written_actions.append(facts)
                 yield item
             case (job, stages):
                 yield _job_line(job, stages)
@@ -271,6 +280,9 @@ class EventLogWriter:
                 {"event": "Sums", **asdict(self._written.sums)},
                 *(_receiver_line("ReceiverStarted", each) for each in receivers),
             ]
+        if self._written_actions:
+            known = [*self._written_actions]
+            lines.append({"event": "ActionsKnown", "actions": known})
         return lines
 
 
@@ -511,6 +523,10 @@ def _stream_line(application: Application) -> Line:
     }
 
 
+def _decoded_action(line: Mapping[str, Any]) -> Action:
+    return Action(line["what"], line["by"], line["time"])
+
+
 def _gauges_line(application: Application) -> Line:
     return {"event": "Gauges", "values": dict(application.gauges())}
 
@@ -674,6 +690,8 @@ class _Read:
     gauges: dict[str, float] = field(default_factory=dict)
     jobs: dict[int, JobRecord] = field(default_factory=dict)
     stages: dict[int, StageRecord] = field(default_factory=dict)
+    actions: deque[Action] = field(default_factory=lambda: deque(maxlen=ACTIONS_MAX))
+    """Newest first."""
     dropped_count: int = 0
     lines: int = 0
 
@@ -770,6 +788,11 @@ class EventLogApplication:
                 read.dropped_count += line["count"]
             case "JobStarted" | "JobEnded":
                 self._note_job(line)
+            case "ActionTaken":
+                read.actions.appendleft(_decoded_action(line))
+            case "ActionsKnown" if not read.actions:
+                # Those of files that are gone; else they were read.
+                read.actions.extendleft(map(_decoded_action, line["actions"]))
             case _:
                 event = decode(line)
                 if event is not None and read.progress is not None:
@@ -892,6 +915,11 @@ class EventLogApplication:
     def stored(self) -> Sequence[StoredRdd]:
         """Return nothing: what was kept isn't in the log."""
         return []
+
+    def actions(self) -> Sequence[Action]:
+        """Return what was done to it from its page, newest first."""
+        with self._lock:
+            return tuple(self._read.actions)
 
 
 def _no_log(path: str) -> UsageError:

@@ -10,7 +10,7 @@ from typing import Any
 
 from millstream.engine.jobs.book import JobRecord, StageRecord
 from millstream.engine.observe.application import Application
-from millstream.engine.observe.control import ThreadDump
+from millstream.engine.observe.control import Action, ThreadDump
 from millstream.engine.observe.progress import Batch, BatchStatus, Picture
 from millstream.engine.streams.events import OutputOperationInfo, ReceiverInfo
 
@@ -233,6 +233,11 @@ def thread(dump: ThreadDump) -> Answer:
         "stackTrace": {"elems": list(reversed(dump.calls))},
         "isDaemon": dump.is_daemon,
     }
+
+
+def action(taken: Action) -> Answer:
+    """Return what was done, when and by whom; Spark has no such answer."""
+    return {"time": spark_time(taken.time_ms), "what": taken.what, "by": taken.by}
 
 
 def _known(answer: Answer) -> Answer:

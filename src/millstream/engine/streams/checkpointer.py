@@ -6,6 +6,9 @@ them. Twice a batch: when its jobs are made, and when it is done.
 
 What waits while the disk is busy is written as one checkpoint: the newest holds all facts
 of those before it. When too many wait, the generator does too.
+
+A driver that another one has taken the directory over from writes nothing: it looks before
+each checkpoint, and again after it, for only what a newer driver must have found is safe.
 """
 
 import logging
@@ -15,11 +18,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from millstream.engine.base.clock import monotonic_s
-from millstream.engine.base.errors import DurabilityError, MillstreamError
+from millstream.engine.base.errors import (
+    DurabilityError,
+    MillstreamError,
+    TakenOverError,
+)
 from millstream.engine.base.seldom import Seldom
 from millstream.engine.base.storage import open_storage
 from millstream.engine.base.threads import SerialLoop
 from millstream.engine.durable.checkpoint_files import CheckpointFiles
+from millstream.engine.durable.driver_claim import DriverClaim
 from millstream.engine.streams import placement
 from millstream.engine.streams.graph import DStreamGraph
 from millstream.engine.streams.inputs import InputOperator
@@ -93,12 +101,15 @@ class Checkpointer:
         dump: Callable[[], bytes],
         on_error: Callable[[BaseException], None],
         loop: SerialLoop | None = None,
+        *,
+        claim: DriverClaim | None = None,
     ) -> None:
         """Write to `files`; without them states are committed, nothing else.
 
         `dump()` returns the pickled functions and streams of the graph. `loop` stands in
-        for the thread that writes.
+        for the thread that writes. With `claim` nothing is written once that is lost.
         """
+        self._claim = claim
         self._graph = graph
         self._program = program
         self._files = files
@@ -152,6 +163,7 @@ class Checkpointer:
         acknowledged would be lost.
 
         Raises:
+            TakenOverError: A newer driver has the directory.
             DurabilityError: It couldn't be written.
         """
         if self._files is None:
@@ -160,6 +172,7 @@ class Checkpointer:
         written: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._post(self._graph.zero_ms, [], [], written.put)
         if not written.get():
+            self._check_claim()  # That one has told why.
             msg = f"the first checkpoint can't be written to '{self._files.uri}'"
             raise DurabilityError(msg, hint="the log says why; is the disk full?")
 
@@ -345,6 +358,8 @@ class Checkpointer:
         for tries in range(1, _TRIES_MAX + 1):
             try:
                 self._write_once(work)
+            except TakenOverError:
+                return False  # Whoever watches the claim has been told.
             except (MillstreamError, OSError) as error:
                 self.statistics.failed += 1
                 self._seldom.warning(
@@ -362,6 +377,7 @@ class Checkpointer:
 
     def _write_once(self, work: _Work) -> None:
         begin_s = monotonic_s()
+        self._check_claim()
         for operator, version in work.commits:
             latest = operator.states.files.latest
             if latest is None or version > latest:
@@ -369,11 +385,18 @@ class Checkpointer:
         if self._files is not None:
             manifest = work.manifest()
             parts = [manifest.encode(), work.functions]
+            if self._claim is not None:
+                self._claim.check_unless_recent()  # A large state takes its time.
             self._files.write(work.time_ms, parts, needs_of(manifest))
             self._note_oldest(self._files)
             self.statistics.last_bytes = sum(map(len, parts))
+            self._check_claim()
             self.statistics.written += 1
         self.statistics.last_write_ms = (monotonic_s() - begin_s) * 1000
+
+    def _check_claim(self) -> None:
+        if self._claim is not None:
+            self._claim.check()
 
     def _tidy(self, work: _Work) -> None:
         """Compact states and delete what no checkpoint refers to. Failing only warns."""
@@ -404,7 +427,9 @@ class Checkpointer:
             # By their directory: under an older program it may have another name.
             directory = relative_to(self._program.checkpoint_dir, files.uri)
             known = [each.state_files.get(directory, frozenset()) for each in needs]
-            files.clean(frozenset().union(*known))
+            # Looked at between listing and deleting: what a newer driver has written
+            # isn't in the list then.
+            files.clean(frozenset().union(*known), self._check_claim)
 
 
 def _joined(works: Sequence[_Work]) -> _Work:

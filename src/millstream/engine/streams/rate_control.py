@@ -3,7 +3,7 @@
 import logging
 import math
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from millstream.engine.base.config import Settings
 from millstream.engine.base.threads import SerialLoop
@@ -21,9 +21,11 @@ class RateControl:
         stream_ids: Iterable[int],
         settings: Settings,
         batch_ms: int,
-        publish: Callable[[int, float], None],
+        publish: Callable[[int, float | None], None],
     ) -> None:
-        """Tell `publish(stream id, records a second)` of each new estimate.
+        """Tell `publish(stream id, records a second)` of each new estimate and limit.
+
+        None is told when neither holds any more: what other settings say is all.
 
         Raises:
             IllegalArgumentError: The estimator is unknown, or a parameter of it is wrong.
@@ -32,10 +34,15 @@ class RateControl:
         self._estimators: dict[int, PidEstimator] = {}
         self.latest: dict[int, float] = {}
         self._limits: dict[int, float] = {}
+        self._first = math.inf
+        """What holds before the first estimate."""
         # A limit and an estimate that come together mustn't be published in either order.
         self._publishing = threading.Lock()
         self._loop: SerialLoop | None = None
         if settings.get_bool("spark.streaming.backpressure.enabled"):
+            first = settings.find_int("spark.streaming.backpressure.initialRate")
+            if first is not None and first > 0:
+                self._first = first
             self._estimators = {
                 each: make_estimator(settings, batch_ms) for each in stream_ids
             }
@@ -73,9 +80,24 @@ class RateControl:
             self._limits[stream_id] = per_second
             self._publish_least(stream_id)
 
+    def unlimit(self, stream_id: int) -> bool:
+        """Publish what holds without `limit` from now on; False if there was none."""
+        with self._publishing:
+            if self._limits.pop(stream_id, None) is None:
+                return False
+            self._publish_least(stream_id)
+            return True
+
+    @property
+    def limits(self) -> Mapping[int, float]:
+        """What was asked for by `limit`, by the ids of streams."""
+        with self._publishing:
+            return dict(self._limits)
+
     def _publish_least(self, stream_id: int) -> None:
-        known = (each.get(stream_id, math.inf) for each in (self.latest, self._limits))
-        self._publish(stream_id, min(known))
+        estimate = self.latest.get(stream_id, self._first)
+        least = min(estimate, self._limits.get(stream_id, math.inf))
+        self._publish(stream_id, None if least == math.inf else least)
 
     def _on_error(self, error: BaseException) -> None:
         _log.error("estimating a rate failed error=%s", error, exc_info=error)

@@ -16,6 +16,7 @@ from millstream.engine.base.errors import MillstreamError, SparkError
 from millstream.engine.base.storage import open_storage
 from millstream.engine.columnar.blocks import Frozen
 from millstream.engine.durable import frozen_bytes
+from millstream.engine.durable.driver_claim import DriverClaim
 from millstream.engine.durable.log_segments import read_frame
 from millstream.engine.durable.write_ahead_log import (
     BatchedLog,
@@ -154,9 +155,15 @@ class LoggedBlock:
 
 
 def open_logs(
-    settings: Settings, checkpoint_dir: str | None, *, has_receivers: bool
+    settings: Settings,
+    checkpoint_dir: str | None,
+    *,
+    has_receivers: bool,
+    claim: DriverClaim | None = None,
 ) -> TrackerLogs:
     """Return the logs below a checkpoint directory; none without one.
+
+    With `claim` nothing counts as logged once that is lost.
 
     Raises:
         SparkError: Received data should be logged, and there is no directory; or a log
@@ -175,6 +182,8 @@ def open_logs(
         return TrackerLogs()
     statistics = LogStatistics()
     ledger = open_ledger(settings, checkpoint_dir, statistics)
+    if claim is not None:
+        ledger = ClaimedLog(ledger, claim)
     if settings.get_bool("spark.streaming.driver.writeAheadLog.allowBatching"):
         timeout_ms = settings.get_ms(
             "spark.streaming.driver.writeAheadLog.batchingTimeout"
@@ -207,6 +216,50 @@ def _open(
         sync=settings.get_bool(keys.sync),
         statistics=statistics,
     )
+
+
+class ClaimedLog:
+    """A log of a driver that another one may take over from.
+
+    What it has written counts if nobody had taken over by then: the newer driver reads it.
+    """
+
+    def __init__(self, log: WriteAheadLog, claim: DriverClaim) -> None:
+        """Write to `log` while `claim` isn't lost."""
+        self._log = log
+        self._claim = claim
+
+    def write(self, record: bytes, time_ms: int) -> LogHandle:
+        """Append a record.
+
+        Raises:
+            TakenOverError: A newer driver may not know of it.
+        """
+        self._claim.check_unless_recent()
+        handle = self._log.write(record, time_ms)
+        self._claim.check()
+        return handle
+
+    def read(self, handle: LogHandle) -> bytes:
+        """Return one record."""
+        return self._log.read(handle)
+
+    def read_all(self) -> Iterator[bytes]:
+        """Yield every record."""
+        return self._log.read_all()
+
+    def clean(self, threshold_ms: int) -> None:
+        """Delete old segments.
+
+        Raises:
+            TakenOverError: They are a newer driver's now.
+        """
+        self._claim.check()
+        self._log.clean(threshold_ms)
+
+    def close(self) -> None:
+        """Write no more."""
+        self._log.close()
 
 
 class _OwnLog:

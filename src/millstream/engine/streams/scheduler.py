@@ -4,7 +4,7 @@ import logging
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -17,11 +17,13 @@ from millstream.engine.base.errors import (
     MillstreamError,
     OutputOperationError,
     SparkError,
+    TakenOverError,
 )
 from millstream.engine.base.properties import LocalProperties
 from millstream.engine.base.seldom import Seldom
 from millstream.engine.base.threads import RecurringTimer, SerialLoop, ThreadPool
 from millstream.engine.base.time import pretty_duration
+from millstream.engine.durable.driver_claim import DriverClaim
 from millstream.engine.jobs.driver import ALL_MARKED
 from millstream.engine.jobs.failures import strip_engine_frames
 from millstream.engine.streams.checkpointer import Checkpointer
@@ -84,8 +86,18 @@ class JobScheduler:
         bus: ListenerBus,
         make_checkpointer: Callable[[Callable[[BaseException], None]], Checkpointer],
         rates: RateControl,
+        *,
+        claim: DriverClaim | None = None,
+        on_taken_over: Callable[[], None] = lambda: None,
     ) -> None:
-        """Prepare; nothing runs yet."""
+        """Prepare; nothing runs yet.
+
+        When `claim` is lost nothing runs any more, and `on_taken_over` is called, on
+        whichever thread has noticed.
+        """
+        self._claim = claim
+        self._on_taken_over = on_taken_over
+        self._is_taken_over = False
         self.checkpointer = make_checkpointer(self._report_loop_error)
         self._rates = rates
         self.graph = graph
@@ -117,7 +129,10 @@ class JobScheduler:
         whether all of it succeeded."""
         self._progress = _Progress()
         self._is_stopping = False
+        self._stops_gracefully = False
+        self._is_hurried = False
         self._is_stopped = False
+        self._is_over = False
         self._is_started = False
         self._seldom = Seldom(_log)
 
@@ -133,6 +148,8 @@ class JobScheduler:
         """
         self._saved = self._properties.snapshot()
         self._is_started = True
+        if self._claim is not None:
+            self._claim.when_lost(self._abandon)
         self._loop.start()
         self.checkpointer.start()
         if restored is None:
@@ -172,16 +189,22 @@ class JobScheduler:
             self._loop.post(self._due(time_ms, is_rerun=True))
         return plan.first_ms
 
-    def stop(self, *, is_graceful: bool) -> None:
-        """Stop receivers, then generating, then the jobs.
+    def stop(self, *, is_graceful: bool) -> bool:
+        """Stop receivers, then generating, then the jobs; say whether it was gracefully.
 
         Gracefully, everything received is processed first, within
-        `spark.streaming.gracefulStopTimeout` (default ten batches).
+        `spark.streaming.gracefulStopTimeout` (default ten batches), unless `hurry` is
+        called meanwhile.
         """
         if not self._is_started or self._is_stopped:
             self._is_stopped = True
-            return
-        self._is_stopping = True
+            return False
+        with self.changed:
+            self._is_stopping = True
+            is_graceful = (
+                is_graceful and not self._is_hurried and not self._is_taken_over
+            )
+            self._stops_gracefully = is_graceful
         if self._is_paused and is_graceful:
             self.resume()
         limit_s = self._graceful_limit_s() if is_graceful else 0.0
@@ -192,7 +215,9 @@ class JobScheduler:
         else:
             self._timer.stop(interrupt=True)
         # Jobs that haven't begun don't: after a restart their batches run again.
-        self._is_stopped = True
+        with self.changed:
+            was_graceful = is_graceful and not self._is_hurried
+            self._is_stopped = True
         self._loop.stop()
         self.checkpointer.stop()
         self.graph.stop()
@@ -201,6 +226,42 @@ class JobScheduler:
         self.tracker.close_logs()
         self._rates.stop()
         self.collector.stop()
+        with self.changed:
+            self._is_over = True
+        return was_graceful
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it was told to stop."""
+        return self._is_stopping
+
+    def hurry(self) -> bool:
+        """Let a graceful `stop`, under way or to come, wait for nothing more.
+
+        It goes on as one at once. What hasn't begun doesn't; the checkpoint has those
+        batches as unfinished, as it has the ones that run. Returns before the stop has;
+        False if there is nothing to hurry: it doesn't wait, or not any more.
+        """
+        with self.changed:
+            is_quick = self._is_stopping and not self._stops_gracefully
+            if self._is_stopped or self._is_hurried or is_quick:
+                return False
+            self._is_hurried = True
+            self.changed.notify_all()
+        self.tracker.hurry()
+        self._timer.interrupt()
+        return True
+
+    def _abandon(self, error: TakenOverError) -> None:
+        """Let nothing more begin: another driver has the checkpoint directory."""
+        with self.changed:
+            if self._is_over:
+                return  # A job that outlives its stream has looked.
+            self._is_taken_over = True
+            self._progress.error = error, error.__traceback__
+            self.changed.notify_all()
+        _log.error("this driver stops: %s", error)
+        self._on_taken_over()
 
     def _graceful_limit_s(self) -> float:
         limit_ms = self._settings.find_ms("spark.streaming.gracefulStopTimeout")
@@ -214,12 +275,19 @@ class JobScheduler:
 
         with self.changed:
             is_done = self.changed.wait_for(
-                lambda: not self.tracker.has_unallocated_blocks(), left()
+                lambda: self._is_hurried or not self.tracker.has_unallocated_blocks(),
+                left(),
             )
         if not is_done:
             _log.warning("graceful stop: time ran out while received blocks waited")
         last_ms = self._timer.stop(interrupt=False)
-        if not self.wait_until_processed(last_ms, left()):
+        with self.changed:
+            is_done = self.changed.wait_for(
+                lambda: self._is_hurried or self._is_processed(last_ms), left()
+            )
+        if self._is_hurried:
+            _log.warning("graceful stop: told to wait no longer last_batch=%d", last_ms)
+        elif not is_done:
             _log.warning(
                 "graceful stop: time ran out before the last batch was processed; what "
                 "is left runs after a restart batch=%d limit_s=%g; raise "
@@ -283,11 +351,20 @@ class JobScheduler:
         """Let an input take in so many records a second at most; see `RateControl`."""
         self._rates.limit(stream_id, per_second)
 
+    def unlimit_input(self, stream_id: int) -> bool:
+        """Take `limit_input` back; False if there is nothing to take back."""
+        return self._rates.unlimit(stream_id)
+
+    @property
+    def input_limits(self) -> Mapping[int, float]:
+        """What `limit_input` has set, by the ids of inputs."""
+        return self._rates.limits
+
     def _release(self) -> None:
         """Generate what was held back, as far as there is room again."""
         if not self._held:
             return
-        while self._held and not self._is_full() and not self._is_stopped:
+        while self._held and not self._is_full() and self._begins:
             time_ms, is_rerun = self._held.popleft()
             self.generate(time_ms, is_rerun=is_rerun)
         with self.changed:
@@ -297,11 +374,15 @@ class JobScheduler:
 
     def generate(self, time_ms: int, *, is_rerun: bool = False) -> None:
         """Make and submit the jobs of one batch; on the generator's thread."""
+        if self._is_taken_over:
+            return
         self._properties.install({**self._saved, ALL_MARKED: "true"})
         try:
             self.tracker.allocate_blocks_to_batch(time_ms)
             jobs = self._jobs_of(time_ms)
         except Exception as error:
+            if self._is_taken_over:
+                return  # Which was why, and is told.
             strip_engine_frames(error)
             _log.error("error generating jobs batch=%d error=%s", time_ms, error)
             self._note_error(time_ms, error)
@@ -378,7 +459,7 @@ class JobScheduler:
         return lambda: self._run_job(job_set, output_id, job)
 
     def _run_job(self, job_set: JobSet, output_id: int, job: OutputJob) -> None:
-        if self._is_stopped:
+        if not self._begins or not self._may_begin():
             return
         self._properties.install(
             {
@@ -406,6 +487,31 @@ class JobScheduler:
             self._properties.install({})
         self._on_completed(job_set, output_id, job, error)
 
+    @property
+    def _begins(self) -> bool:
+        """Whether jobs begin that haven't."""
+        return not self._is_stopped and not self._is_hurried
+
+    def _may_begin(self) -> bool:
+        """Say whether no newer driver is known to have taken over.
+
+        A process that was stopped for a while finds out before it puts anything out.
+        """
+        if self._claim is not None:
+            self._look(self._claim.check_unless_recent)
+        return not self._is_taken_over
+
+    def _look(self, check: Callable[[], None]) -> None:
+        try:
+            check()
+        except TakenOverError:
+            return  # `_abandon` was called.
+        except (MillstreamError, OSError) as error:
+            # Only told: the batch's checkpoint will have to know, and fails otherwise.
+            self._seldom.warning(
+                "it isn't known whether another driver has taken over error=%s", error
+            )
+
     def _on_started(self, job_set: JobSet, output_id: int) -> None:
         with self.changed:
             for event in job_set.on_job_started(
@@ -424,6 +530,8 @@ class JobScheduler:
             None if error is None else output_failure(error, job, job_set.batch_ms)
         )
         if failure is not None:
+            if self._claim is not None:
+                self._look(self._claim.check)  # That may be why it failed.
             _log.error(
                 "error running output operation batch=%d output=%s error=%s",
                 job_set.batch_ms,
@@ -543,7 +651,7 @@ class JobScheduler:
 
     def _note_error(self, batch_ms: int, error: BaseException) -> None:
         with self.changed:
-            self._progress.error = error, error.__traceback__
+            self._keep_error(error)
             self._progress.error_of_batch[batch_ms] = error
             while len(self._progress.error_of_batch) > 1000:
                 oldest = next(iter(self._progress.error_of_batch))
@@ -553,8 +661,13 @@ class JobScheduler:
     def _report_loop_error(self, error: BaseException) -> None:
         _log.error("error in the generator error=%s", error, exc_info=error)
         with self.changed:
-            self._progress.error = error, error.__traceback__
+            self._keep_error(error)
             self.changed.notify_all()
+
+    def _keep_error(self, error: BaseException) -> None:
+        # What fails after either, fails because of it.
+        if not self._is_taken_over and not self._is_over:
+            self._progress.error = error, error.__traceback__
 
     @property
     def error(self) -> BaseException | None:
@@ -638,13 +751,12 @@ class JobScheduler:
     def wait_until_processed(self, time_ms: int, timeout_s: float) -> bool:
         """Block until the batch at `time_ms` is done with; False when time runs out."""
         with self.changed:
-            return self.changed.wait_for(
-                lambda: (
-                    self._progress.last_processed_ms >= time_ms
-                    and not any(t <= time_ms for t in self._progress.pending)
-                ),
-                timeout_s,
-            )
+            return self.changed.wait_for(lambda: self._is_processed(time_ms), timeout_s)
+
+    def _is_processed(self, time_ms: int) -> bool:
+        progress = self._progress
+        is_reached = progress.last_processed_ms >= time_ms
+        return is_reached and not any(each <= time_ms for each in progress.pending)
 
     def _warn_when_slow(self, info: BatchInfo) -> None:
         took, interval = info.processing_delay_ms or 0, self.graph.batch_ms

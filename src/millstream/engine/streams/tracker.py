@@ -11,6 +11,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeAlias
 
 from millstream.engine.base import frames
@@ -54,6 +55,8 @@ _log = logging.getLogger(__name__)
 _RELAUNCH_MS = 100
 _RELAUNCH_MS_MAX = 10_000
 _SAVE_S = 5.0
+_LOOK_S = 0.1
+"""How often a stop looks whether it is hurried."""
 _NUMBER = re.compile(r"\d+")
 
 _Supervisor: TypeAlias = ReceiverSupervisor | HostedSupervisor
@@ -109,6 +112,7 @@ class ReceiverTracker:
             if isinstance(receiver, TellsLag)
         }
         self._stopping = threading.Event()
+        self._is_hurried = False
 
     def recover(self, *, first_ms: int = 0, closed_ms: int | None = None) -> None:
         """Take over what the log says was known before a restart; before `start`.
@@ -250,24 +254,29 @@ class ReceiverTracker:
 
         Returns within `limit_s`, and a few seconds for what hangs then: an `onStop` that
         doesn't return is left to itself, and what its receiver has handed over is stored.
+        After `hurry` as if `limit_s` were over.
         """
         self._clock.cancel(self._stopping)
         for watch in self._lags.values():
             watch.stop_soon()
         end_s = monotonic_s() + limit_s
 
-        def left_s() -> float:
-            return max(0.0, end_s - monotonic_s())
+        def comes(is_there: Callable[[float], bool]) -> bool:
+            """Ask for something, a while each time, until it is there or time is over."""
+            while not is_there(_LOOK_S):
+                if self._is_hurried or monotonic_s() >= end_s:
+                    return False
+            return True
 
         for running in self._running():
             # In the background: all at once, and whatever `onStop` does.
             running.stop_soon("Stopped by driver")
         for stream_id, thread in self._threads.items():
-            thread.join(left_s())
+            has_ended = comes(partial(_has_ended, thread))
             supervisor = self._supervisors.get(stream_id)
             if supervisor is None:
                 continue  # Its receiver couldn't even be made.
-            if thread.is_alive():
+            if not has_ended:
                 _log.warning(
                     "a receiver didn't stop in time: its onStop hangs; what it has handed "
                     "over is stored stream=%d limit_s=%g graceful=%s",
@@ -277,16 +286,20 @@ class ReceiverTracker:
                 )
                 supervisor.save(_SAVE_S)
             else:
-                supervisor.join(left_s())
+                comes(supervisor.join)
         if self._start_host is None:
             self._note_here(-len(self._threads))
         for stream_id, handler in self._handlers.items():
-            if not handler.end(max(left_s(), _SAVE_S)):
+            if not comes(handler.end) and not handler.end(_SAVE_S):
                 _log.warning("a block is still being stored stream=%d", stream_id)
         for running in self._running():
             running.let_go()
         for watch in self._lags.values():
             watch.join()
+
+    def hurry(self) -> None:
+        """Let `stop`, under way or to come, wait no longer. Idempotent."""
+        self._is_hurried = True
 
     def close_logs(self) -> None:
         """Close the logs; after the last batch."""
@@ -341,10 +354,15 @@ class ReceiverTracker:
             for supervisor in self._supervisors.values():
                 supervisor.resume()
 
-    def update_rate(self, stream_id: int, per_second: float) -> None:
-        """Let a stream's receiver store so many records a second; later lives of it, too."""
+    def update_rate(self, stream_id: int, per_second: float | None) -> None:
+        """Let a stream's receiver store so many records a second; later lives of it, too.
+
+        None: as many as settings let it.
+        """
         with self._lock:
-            self._rates[stream_id] = per_second
+            self._rates.pop(stream_id, None)
+            if per_second is not None:
+                self._rates[stream_id] = per_second
             supervisor = self._supervisors.get(stream_id)
             if supervisor is not None:
                 supervisor.update_rate(per_second)
@@ -602,6 +620,11 @@ class ReceiverTracker:
             before = self._infos.get(stream_id, ReceiverInfo(stream_id, "", False))
             info = self._infos[stream_id] = replace(before, **facts)
         return info
+
+
+def _has_ended(thread: threading.Thread, timeout_s: float) -> bool:
+    thread.join(timeout_s)
+    return not thread.is_alive()
 
 
 def _earlier(time_ms: int, other_ms: int | None) -> int:

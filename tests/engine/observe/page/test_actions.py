@@ -70,10 +70,12 @@ class Visitor:
         """Do."""
         return self.ask("POST", address, **options)
 
-    def command(self, address: str, **options: Any) -> httpx.Response:
+    def command(
+        self, address: str, method: str = "POST", **options: Any
+    ) -> httpx.Response:
         """Do, as a program does."""
         bearer = {"authorization": f"Bearer {TOKEN}"}
-        return self.post(f"{API}{address}", headers=bearer, **options)
+        return self.ask(method, f"{API}{address}", headers=bearer, **options)
 
     def sign_in(self, token: str = TOKEN, to: str = "/") -> httpx.Response:
         """Send the form."""
@@ -96,6 +98,7 @@ def links(answer: httpx.Response) -> list[str]:
         ("/streaming/pause", "pause"),
         ("/streaming/resume", "resume"),
         ("/streaming/receivers/2/limit?rate=500", "limit 2 to 500"),
+        ("DELETE /streaming/receivers/2/limit", "unlimit 2"),
         ("/jobs/3/kill", "kill job 3"),
         ("/stages/4/kill", "kill stage 4"),
     ],
@@ -105,9 +108,11 @@ def test_each_path_does_what_it_says_for_who_has_the_token(
 ) -> None:
     """And nothing for who hasn't."""
     visitor = Visitor()
-    refused = visitor.post(f"{API}{address}")
-    wrong = visitor.post(f"{API}{address}", headers={"authorization": "Bearer no"})
-    got = visitor.command(address)
+    method, address = address.split() if " " in address else ("POST", address)
+    wrong_token = {"authorization": "Bearer no"}
+    refused = visitor.ask(method, f"{API}{address}")
+    wrong = visitor.ask(method, f"{API}{address}", headers=wrong_token)
+    got = visitor.command(address, method=method)
 
     assert (refused.status_code, wrong.status_code) == (403, 403)
     assert "Authorization: Bearer" in refused.json()["error"]
@@ -129,7 +134,18 @@ def test_a_form_may_send_what_else_is_asked_for() -> None:
     ("address", "words"),
     [
         ("/streaming/stop?graceful=maybe", "graceful is true or false, not 'maybe'"),
-        ("/streaming/receivers/0/limit", "rate is a whole number from 1 on, not ''"),
+        ("/streaming/stop?graceful=", "graceful is true or false, not ''"),
+        (
+            "/streaming/stop?gracefull=false",
+            "no parameter 'gracefull' here; .* graceful",
+        ),
+        ("/streaming/pause?graceful=false", "no parameter 'graceful' here; .* none"),
+        (
+            "/streaming/receivers/0/limit",
+            "rate is missing: it is a whole number from 1",
+        ),
+        ("/streaming/receivers/0/limit?rate=", "a whole number from 1 on, not ''"),
+        ("/streaming/receivers/0/limit?rate=5&id=1", "there is no parameter 'id' here"),
         ("/streaming/receivers/0/limit?rate=0", "not '0'"),
         ("/streaming/receivers/0/limit?rate=1e9", "not '1e9'"),
         (f"/streaming/receivers/0/limit?rate={'9' * 5000}", "rate has 15 digits"),
@@ -142,8 +158,59 @@ def test_what_makes_no_sense_is_told(address: str, words: str) -> None:
     answer = visitor.command(address)
 
     assert answer.status_code == 400
-    assert words in answer.json()["error"]
+    assert re.search(words, answer.json()["error"])
     assert visitor.control.done == []
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+def test_what_is_no_form_is_refused(method: str) -> None:
+    """JSON that says how to stop mustn't be passed over, and the stream be stopped."""
+    visitor = Visitor()
+    address = "/streaming/receivers/0/limit"
+    typed = visitor.command(address, method, json={"rate": 5})
+    broken = visitor.command(address, method, content=b"\xff\xfe\x00%zz")
+
+    assert typed.status_code == broken.status_code == 400
+    assert "x-www-form-urlencoded, not 'application/json'" in typed.json()["error"]
+    assert "there is no parameter" in broken.json()["error"]
+    assert visitor.control.done == []
+
+
+def test_another_method_is_told_which_there_are() -> None:
+    """405, in JSON for programs and as a page for people; Allow has all of them."""
+    visitor = Visitor()
+    visitor.sign_in()
+    limit = visitor.command("/streaming/receivers/0/limit", "PUT")
+    form = visitor.ask("DELETE", "/actions/limit-input/")
+    read = visitor.command("/actions", "POST")
+
+    assert limit.status_code == form.status_code == read.status_code == 405
+    assert set(limit.headers["allow"].split(", ")) == {"POST", "DELETE"}
+    assert set(form.headers["allow"].split(", ")) == {"GET", "HEAD", "POST"}
+    assert "limit isn't there for PUT, but for " in limit.json()["error"]
+    assert "Not possible" in form.text
+    assert "but for " in read.json()["error"]
+
+
+def test_where_nothing_is_programs_are_told_so_in_json() -> None:
+    """With a word of where to look."""
+    answer = Visitor().get(f"{API}//jobs")
+
+    assert answer.status_code == 404
+    assert "There is nothing at" in answer.json()["error"]
+    assert "/api/v1/openapi.json" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("query", ["", "?id=", "?id=x", "?id=%3Cb%3E", "?id=-1"])
+def test_nothing_is_asked_about_what_cannot_be(query: str) -> None:
+    """Rather than a form that can't do anything."""
+    visitor = Visitor()
+    visitor.sign_in()
+    answer = visitor.get(f"/actions/remove-limit/{query}")
+
+    assert answer.status_code == 400
+    assert "<form" not in answer.text.partition("<main")[2]
+    assert "id is " in answer.text
 
 
 def test_what_is_not_there_or_not_possible_now_is_told() -> None:
@@ -174,15 +241,18 @@ def test_a_form_that_is_too_large_is_refused() -> None:
 
 def test_what_can_be_done_is_described() -> None:
     """Each path that does something, and no other."""
-    paths = {
-        f"/api/v1{path}" for path, told in document()["paths"].items() if "post" in told
+    paths = document()["paths"]
+    described = {
+        (method.upper(), f"/api/v1{path}")
+        for path, told in paths.items()
+        for method in set(told) - {"get", "servers"}
     }
 
-    assert paths == set(REST)
-    for path in REST:
-        post = document()["paths"][path.removeprefix("/api/v1")]["post"]
-        assert post["security"] == [{"token": []}]
-        assert {"202", "403", "404", "409"} <= set(post["responses"])
+    assert described == set(REST)
+    for method, path in REST:
+        told = paths[path.removeprefix("/api/v1")][method.lower()]
+        assert told["security"] == [{"token": []}]
+        assert {"202", "403", "404", "409"} <= set(told["responses"])
 
 
 # By forms.
@@ -253,6 +323,42 @@ def test_what_is_paused_can_be_resumed() -> None:
     assert "/actions/resume-batches/" in links(paused)
     assert "Batches are paused." in paused.text
     assert "Batches are paused." not in visitor.get("/streaming/").text
+
+
+def test_a_limit_is_removed_by_a_form_where_one_is_set() -> None:
+    """The button is there for that input alone, and goes with the limit."""
+    visitor = Visitor()
+    visitor.application.names = {0: "lines [0]", 1: "more [1]"}
+    visitor.sign_in()
+    visitor.post("/actions/limit-input/", data={"id": "1", "rate": "7"})
+    limited = links(visitor.get("/streaming/"))
+    asked = visitor.get("/actions/remove-limit/?id=1")
+    done = visitor.post("/actions/remove-limit/", data={"id": "1"})
+
+    assert limited[2:] == [
+        "/actions/limit-input/?id=0",
+        "/actions/limit-input/?id=1",
+        "/actions/remove-limit/?id=1",
+    ]
+    assert "Remove the limit of input 1?" in asked.text
+    assert done.headers["location"] == "/streaming/"
+    assert visitor.control.done[-1] == f"unlimit 1 by {BY}"
+    assert "/actions/remove-limit/?id=1" not in links(visitor.get("/streaming/"))
+
+
+def test_while_the_stream_is_being_stopped_it_can_be_stopped_at_once_alone() -> None:
+    """The page says so, and asks first."""
+    visitor = Visitor()
+    visitor.sign_in()
+    visitor.control.is_stopping = True
+    shown = visitor.get("/streaming/")
+    asked = visitor.get("/actions/stop-at-once/")
+    visitor.post("/actions/stop-at-once/")
+
+    assert "The stream is being stopped." in shown.text
+    assert links(shown) == ["/actions/stop-at-once/"]
+    assert "Stop the stream at once?" in asked.text
+    assert visitor.control.done == [f"stop at once by {BY}"]
 
 
 def test_what_was_not_done_is_shown_in_words() -> None:

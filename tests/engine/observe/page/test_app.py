@@ -21,6 +21,7 @@ from millstream.engine.jobs.book import JobRecord, StageOperator, StageRecord
 from millstream.engine.jobs.task_log import TaskLog, TaskStatus, Traffic
 from millstream.engine.observe import prometheus
 from millstream.engine.observe.application import StoredRdd
+from millstream.engine.observe.control import Action
 from millstream.engine.observe.page.app import make_app
 from millstream.engine.observe.page.openapi import document
 from millstream.engine.observe.progress import StreamProgress
@@ -145,12 +146,27 @@ def busy() -> Busy:
         progress=progress,
         known_jobs=[job],
         known_stages=stages,
+        done=[Action("pause <batches>", "192.0.2.7", 5000)],
         kept=[StoredRdd(3, "doubled", "Memory", 4, 2, 2048, 0, "map at app.py:5")],
         values={
             "millstream.receiver.0.rateLimit": 250,
             "millstream.heldBackBatches": 2,
         },
     )
+
+
+@pytest.mark.parametrize("address", ["/streaming/", "/jobs/"])
+def test_what_was_done_is_listed_where_one_looks_for_it(address: str) -> None:
+    """With or without a stream; nothing is shown where nothing was done."""
+    quiet = busy()
+    quiet.done = []
+    shown = ask(busy(), address)
+    hidden = re.search(r'<section id="actions"[^>]*>', ask(quiet, address).text)
+
+    assert "What was done from the page (1)" in text(shown)
+    assert "pause &lt;batches&gt; 192.0.2.7" in text(shown)
+    assert hidden is not None
+    assert hidden.group().endswith(" hidden>")
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
@@ -314,6 +330,7 @@ def test_what_isnt_there_is_told(address: str, status: int, message: str) -> Non
 def test_ten_thousand_batches_are_shown_a_page_at_a_time() -> None:
     """Sorted by what is asked for."""
     application = busy()
+    application.done = []
     application.progress = progress = StreamProgress(100, retained_max=10_000)
     for number in range(10_000):
         progress.on_event(BatchCompleted(batch(number * 100, took=number % 977)))
@@ -497,6 +514,20 @@ def test_answers_are_chosen_by_status() -> None:
     assert [each["batchId"] for each in batches] == [4000, 3000]
     assert ask(application, f"{API}/jobs?status=running").json() == []
     assert len(ask(application, f"{API}/stages?status=complete").json()) == 2
+
+
+def test_what_was_done_is_answered_newest_first() -> None:
+    """Without a token: it is reading."""
+    application = busy()
+    application.done.insert(0, Action("kill job 3", "192.0.2.8", 6000))
+    (newest, oldest) = ask(application, f"{API}/actions").json()
+
+    assert newest == {
+        "time": "1970-01-01T00:00:06.000GMT",
+        "what": "kill job 3",
+        "by": "192.0.2.8",
+    }
+    assert oldest["what"] == "pause <batches>"
 
 
 def test_an_operation_names_the_jobs_it_ran() -> None:

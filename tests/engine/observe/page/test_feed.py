@@ -6,6 +6,7 @@ from typing import Any
 from tests.engine.observe.observed import FakeApplication, batch
 
 from millstream.engine.base.clock import ManualClock
+from millstream.engine.observe.control import Action
 from millstream.engine.observe.page.feed import Feed, point
 from millstream.engine.observe.progress import Batch, BatchStatus, StreamProgress
 from millstream.engine.streams.events import (
@@ -39,6 +40,25 @@ class Watched:
         message = self.feed.next_message()
         assert message is not None, "there are news"
         return message
+
+
+def test_what_was_done_comes_as_rows_once() -> None:
+    """Where nothing was done nothing is told."""
+    watched = Watched()
+    watched.complete(1000)
+    assert "actions" not in watched.tell()["tables"]
+    watched.application.done = [Action("pause batches", "192.0.2.7", 2000)]
+    watched.application.version += 1
+    (told,) = watched.tell()["tables"].items()
+    watched.application.version += 1
+
+    assert told[0] == "actions"
+    assert told[1]["title"] == "What was done from the page (1)"
+    assert told[1]["count"] == 1
+    ((when, what, by),) = [row["cells"] for row in told[1]["rows"]]
+    assert (what["text"], by["text"]) == ("pause batches", "192.0.2.7")
+    assert when["text"]
+    assert watched.feed.next_message() is None
 
 
 def test_without_a_stream_there_are_no_news() -> None:

@@ -73,19 +73,22 @@ def test_a_program_that_has_ended_is_not_behind() -> None:
 
 
 def test_the_limit_says_why() -> None:
-    """Back-pressure, a setting, or nothing; limits of all inputs are added."""
+    """Back-pressure, a setting, the page, or nothing; limits of all inputs are added."""
     limits = {
         "millstream.receiver.0.rateLimit": 100.0,
         "millstream.input.1.rateLimit": 50.0,
         "millstream.receiver.2.rateLimit": -1.0,
     }
     adapting = tiles(limits, {"spark.streaming.backpressure.enabled": "true"})["limit"]
-    fixed = tiles(limits)["limit"]
+    rate_max = "spark.streaming.receiver.maxRate"
+    fixed = tiles(limits, {rate_max: "50"})["limit"]
+    by_hand, below = tiles(limits)["limit"], tiles(limits, {rate_max: "100"})["limit"]
     free = tiles()["limit"]
 
     assert (adapting.text, fixed.text) == ("150 records/s", "150 records/s")
     assert adapting.note.startswith("back-pressure")
-    assert fixed.note == "spark.streaming.receiver.maxRate"
+    assert fixed.note == rate_max
+    assert by_hand.note == below.note == "set on this page"
     assert (free.text, free.note) == ("no limit", "back-pressure is off")
 
 

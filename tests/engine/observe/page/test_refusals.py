@@ -50,5 +50,5 @@ def test_a_number_of_too_many_digits_is_refused(digits: int) -> None:
 
 def test_what_has_to_be_given_is_asked_for() -> None:
     """There is nothing that could stand for it."""
-    with pytest.raises(NotUnderstoodError, match="not ''"):
+    with pytest.raises(NotUnderstoodError, match=r"n is missing: .* from 0 on"):
         whole({}, "n")

@@ -147,6 +147,15 @@ def test_the_drivers_client_gets_no_parameters_of_consumers() -> None:
     assert made.for_driver() == SERVERS
 
 
+def test_who_asks_what_a_group_has_committed_is_no_member_by_name() -> None:
+    """It has the group's name, and none of its own that a member could have."""
+    made = settings(**{"group.id": "g", "group.instance.id": "me"})
+    asking = made.for_asking_group()
+
+    assert (asking["group.id"], asking["enable.auto.commit"]) == ("g", "false")
+    assert "group.instance.id" not in asking
+
+
 def test_secrets_are_kept_apart() -> None:
     """No text of the settings shows them; the client gets them."""
     jaas = (

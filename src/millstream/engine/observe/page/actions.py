@@ -5,9 +5,16 @@ button leads to a page that asks, and that one's button does it.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Collection,
+    ItemsView,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import parse_qsl, quote
 
 from millstream.engine.jobs.book import JobRecord, StageRecord
@@ -26,9 +33,12 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.routing import BaseRoute
 
+_FORM = "application/x-www-form-urlencoded"
 _FORM_BYTES_MAX = 10_000
 _BUTTONS_MAX = 20
+T = TypeVar("T")
 Render = Callable[..., "Response"]
+Endpoint = Callable[["Request"], Awaitable["Response"]]
 Given = Mapping[str, str]
 
 
@@ -88,6 +98,15 @@ STOP = Deed(
     "graceful",
     (Choice("true", "gracefully"), Choice("false", "at once")),
 )
+HURRY = Deed(
+    "stop-at-once",
+    "Stop the stream at once?",
+    "What waits isn't processed any more, and jobs are cancelled; with a checkpoint, their "
+    "batches run again after a restart. A graceful stop waits no longer.",
+    "Stop at once",
+    "/streaming/",
+    lambda control, _, by: control.stop_stream(gracefully=False, by=by),
+)
 PAUSE = Deed(
     "pause-batches",
     "Pause the batches?",
@@ -117,6 +136,14 @@ LIMIT = Deed(
     ),
     "rate",
 )
+UNLIMIT = Deed(
+    "remove-limit",
+    "Remove the limit of input {id}?",
+    "It takes in as much as settings and back-pressure allow.",
+    "Remove the limit",
+    "/streaming/",
+    lambda control, given, by: control.unlimit_input(whole(given, "id"), by=by),
+)
 KILL_JOB = Deed(
     "kill-job",
     "Kill job {id}?",
@@ -133,18 +160,20 @@ KILL_STAGE = Deed(
     "/stages/",
     lambda control, given, by: control.kill_stage(whole(given, "id"), by=by),
 )
-_DEEDS = (STOP, PAUSE, RESUME, LIMIT, KILL_JOB, KILL_STAGE)
+_DEEDS = (STOP, HURRY, PAUSE, RESUME, LIMIT, UNLIMIT, KILL_JOB, KILL_STAGE)
 
 _APPLICATION = "/api/v1/applications/{app}"
-REST: Mapping[str, tuple[Deed, str]] = {
-    f"{_APPLICATION}/streaming/stop": (STOP, ""),
-    f"{_APPLICATION}/streaming/pause": (PAUSE, ""),
-    f"{_APPLICATION}/streaming/resume": (RESUME, ""),
-    f"{_APPLICATION}/streaming/receivers/{{input}}/limit": (LIMIT, "input"),
-    f"{_APPLICATION}/jobs/{{job}}/kill": (KILL_JOB, "job"),
-    f"{_APPLICATION}/stages/{{stage}}/kill": (KILL_STAGE, "stage"),
+_LIMIT = f"{_APPLICATION}/streaming/receivers/{{input}}/limit"
+REST: Mapping[tuple[str, str], tuple[Deed, str]] = {
+    ("POST", f"{_APPLICATION}/streaming/stop"): (STOP, ""),
+    ("POST", f"{_APPLICATION}/streaming/pause"): (PAUSE, ""),
+    ("POST", f"{_APPLICATION}/streaming/resume"): (RESUME, ""),
+    ("POST", _LIMIT): (LIMIT, "input"),
+    ("DELETE", _LIMIT): (UNLIMIT, "input"),
+    ("POST", f"{_APPLICATION}/jobs/{{job}}/kill"): (KILL_JOB, "job"),
+    ("POST", f"{_APPLICATION}/stages/{{stage}}/kill"): (KILL_STAGE, "stage"),
 }
-"""What is done at each path, and which part of it is the id."""
+"""What is done by each method at each path, and which part of it is the id."""
 
 
 class Actions:
@@ -176,14 +205,18 @@ class Actions:
         picture = self._application.picture()
         if self._control is None or not self.is_offered or picture is None:
             return ()
+        if self._control.is_stopping:
+            return (Button("Stop at once…", f"/actions/{HURRY.name}/"),)
         pausing = (
             Button("Resume batches…", f"/actions/{RESUME.name}/")
             if self._control.is_paused
             else Button("Pause batches…", f"/actions/{PAUSE.name}/")
         )
+        limited = self._control.limits
         limits = [
-            Button(f"Limit {name}…", f"/actions/{LIMIT.name}/?id={key}")
+            button
             for key, name in self._application.input_names().items()
+            for button in _of_input(key, name, is_limited=key in limited)
         ]
         stop = Button("Stop the stream…", f"/actions/{STOP.name}/")
         return (stop, pausing, *limits[:_BUTTONS_MAX])
@@ -225,13 +258,15 @@ class Actions:
         return [
             *(signing_in if self._access.is_writable else ()),
             *(
-                Route(f"/actions/{deed.name}/", made(deed), methods=[method])
+                _route(
+                    f"/actions/{deed.name}/",
+                    {"GET": self._asking(deed), "POST": self._doing(deed)},
+                )
                 for deed in _DEEDS
-                for method, made in (("GET", self._asking), ("POST", self._doing))
             ),
             *(
-                Route(path, self._answering(deed, part), methods=["POST"])
-                for path, (deed, part) in REST.items()
+                _route(path, {method: self._answering(*told) for method, told in each})
+                for path, each in _by_path(REST)
             ),
             Route("/executors/threadDump/", self._show_threads),
         ]
@@ -255,6 +290,7 @@ class Actions:
                 return JSONResponse({"error": f"unknown app: {application}"}, 404)
             try:
                 given = {**request.query_params, **await _form(request)}
+                _check_known(given, {deed.field} if deed.field else set())
                 if part:
                     given["id"] = request.path_params[part]
                 return JSONResponse(
@@ -282,6 +318,11 @@ class Actions:
                 where = f"{request.url.path}?{request.url.query}".rstrip("?")
                 return RedirectResponse(f"{SIGN_IN}?next={quote(where, safe='')}", 303)
             identity = request.query_params.get("id", "")
+            try:
+                if "{id}" in deed.question:
+                    whole(request.query_params, "id")
+            except NotUnderstoodError as error:
+                return self._not_done(error)
             return self._render(
                 "confirm.html",
                 deed=deed,
@@ -298,17 +339,19 @@ class Actions:
         async def do(request: "Request") -> "Response":
             try:
                 given = {**request.query_params, **await _form(request)}
+                _check_known(given, {"id", deed.field})
                 await self._begin(deed, given, request)
             except REFUSALS as error:
-                status, words = in_words(error)
-                return self._render(
-                    "message.html", status, title="Not done", message=words
-                )
+                return self._not_done(error)
             # The id is a number: it has been looked for.
             to = deed.back.format(id=given.get("id", ""))
             return RedirectResponse(to, 303)
 
         return do
+
+    def _not_done(self, error: Exception) -> "Response":
+        status, words = in_words(error)
+        return self._render("message.html", status, title="Not done", message=words)
 
     # Signing in.
 
@@ -362,11 +405,53 @@ class Actions:
         return self._render("threads.html", threads=self._control.threads())
 
 
+def _of_input(key: int, name: str, *, is_limited: bool) -> tuple[Button, ...]:
+    limit = Button(f"Limit {name}…", f"/actions/{LIMIT.name}/?id={key}")
+    remove = Button(
+        f"Remove the limit of {name}…", f"/actions/{UNLIMIT.name}/?id={key}"
+    )
+    return (limit, remove) if is_limited else (limit,)
+
+
+def _by_path(
+    told: Mapping[tuple[str, str], T],
+) -> "ItemsView[str, list[tuple[str, T]]]":
+    """Return what is done at each path, by method."""
+    found: dict[str, list[tuple[str, T]]] = {}
+    for (method, path), each in told.items():
+        found.setdefault(path, []).append((method, each))
+    return found.items()
+
+
+def _route(path: str, by_method: "Mapping[str, Endpoint]") -> "BaseRoute":
+    """Return one route: then who uses another method is told of all that there are."""
+    from starlette.routing import Route  # noqa: PLC0415  Heavy.
+
+    async def answer(request: "Request") -> "Response":
+        method = "GET" if request.method == "HEAD" else request.method
+        return await by_method[method](request)
+
+    return Route(path, answer, methods=[*by_method])
+
+
+def _check_known(given: Given, known: Collection[str]) -> None:
+    """Refuse what nobody would look at: it may be a word that is misspelt.
+
+    Raises:
+        NotUnderstoodError: Something else than `known` is given.
+    """
+    for name in given:
+        if name not in known:
+            told = ", ".join(sorted(filter(None, known))) or "none"
+            msg = f"there is no parameter '{name:.40}' here; those there are: {told}"
+            raise NotUnderstoodError(msg)
+
+
 async def _form(request: "Request") -> dict[str, str]:
     """Return what a form has sent.
 
     Raises:
-        NotUnderstoodError: It is larger than any of the page's forms.
+        NotUnderstoodError: It is larger than any of the page's forms, or no form.
     """
     data = b""
     async for part in request.stream():
@@ -374,7 +459,11 @@ async def _form(request: "Request") -> dict[str, str]:
         if len(data) > _FORM_BYTES_MAX:
             msg = f"a form has {_FORM_BYTES_MAX} bytes at most"
             raise NotUnderstoodError(msg)
-    return dict(parse_qsl(data.decode("utf-8", "replace")))
+    kind = request.headers.get("content-type", _FORM).partition(";")[0].strip().lower()
+    if data and kind != _FORM:
+        msg = f"what is sent should be of the type {_FORM}, not '{kind:.60}'"
+        raise NotUnderstoodError(msg)
+    return dict(parse_qsl(data.decode("utf-8", "replace"), keep_blank_values=True))
 
 
 def _local(address: str) -> str:

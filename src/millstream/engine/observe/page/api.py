@@ -61,6 +61,7 @@ class Api:
             f"{one}/environment": self._environment,
             f"{one}/storage/rdd": self._stored,
             f"{one}/executors/{{executor}}/threads": self._threads,
+            f"{one}/actions": self._actions,
             f"{_STREAM}/statistics": self._statistics,
             f"{_STREAM}/receivers": self._receivers,
             f"{_STREAM}/receivers/{{input}}": self._receiver,
@@ -193,6 +194,10 @@ class Api:
             msg = f"no threads of executor {parts['executor']} are known"
             raise NotFoundError(msg)
         return [rest.thread(each) for each in self._control.threads()]
+
+    def _actions(self, parts: Parts, _: "QueryParams") -> Answer:
+        self._check(parts)
+        return [rest.action(each) for each in self._application.actions()]
 
     # The stream.
 

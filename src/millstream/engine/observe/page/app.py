@@ -23,6 +23,7 @@ from millstream.engine.observe.page.actions import Actions
 from millstream.engine.observe.page.batches import batch_page
 from millstream.engine.observe.page.drawing import draw, steps_of
 from millstream.engine.observe.page.feed import Feed
+from millstream.engine.observe.page.history import action_table
 from millstream.engine.observe.page.jobs import (
     job_tables,
     stage_tables,
@@ -31,6 +32,7 @@ from millstream.engine.observe.page.jobs import (
 )
 from millstream.engine.observe.page.overview import overview, tables
 from millstream.engine.observe.page.stages import stage_page
+from millstream.engine.observe.page.tables import Shown
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -50,6 +52,7 @@ _TYPES = {
     ".svg": "image/svg+xml",
     ".LICENSE": "text/plain; charset=utf-8",
 }
+_DESCRIPTION = "/api/v1/openapi.json"
 HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -96,7 +99,7 @@ def make_app(
     return Starlette(
         routes=page.routes(),
         middleware=[headers, hosts, Middleware(Guard, access=access)],
-        exception_handlers={404: page.not_found},
+        exception_handlers={404: page.not_found, 405: page.not_allowed},
     )
 
 
@@ -206,16 +209,34 @@ class _Page:
         return HTMLResponse(text, status, headers={"cache-control": "no-store"})
 
     async def not_found(self, request: "Request", _: Exception) -> "Response":
-        return self._missing(f"There is nothing at {request.url.path}")
+        message = f"There is nothing at {request.url.path}"
+        if _is_for_programs(request):
+            return _refused(f"{message}; {_DESCRIPTION} says what there is", 404)
+        return self._missing(message)
 
-    def _missing(self, message: str, status: int = 404) -> "Response":
-        return self.render("message.html", status, title="Not found", message=message)
+    async def not_allowed(self, request: "Request", error: Exception) -> "Response":
+        headers: dict[str, str] = getattr(error, "headers", None) or {}
+        message = f"{request.url.path} isn't there for {request.method}"
+        if _is_for_programs(request):
+            message = f"{message}, but for {headers.get('Allow', 'others')}"
+            return _refused(message, 405, headers)
+        answer = self._missing(message, 405, title="Not possible")
+        answer.headers.update(headers)
+        return answer
+
+    def _missing(
+        self, message: str, status: int = 404, title: str = "Not found"
+    ) -> "Response":
+        return self.render("message.html", status, title=title, message=message)
 
     async def home(self, _: "Request") -> "Response":
         from starlette.responses import RedirectResponse  # noqa: PLC0415  Heavy.
 
         has_stream = self.application.picture() is not None
         return RedirectResponse("/streaming/" if has_stream else "/jobs/")
+
+    def _done(self, query: Mapping[str, str]) -> Shown:
+        return action_table(self.application.actions(), query)
 
     # The stream.
 
@@ -228,12 +249,14 @@ class _Page:
                 message="No stream has started in this application.",
             )
         shown = overview(self.application, picture, self.clock.now_ms())
+        query = _query(request)
         return self.render(
             "streaming.html",
             shown=shown,
-            tables=tables(picture, _query(request)),
+            tables=(*tables(picture, query), self._done(query)),
             buttons=self.actions.of_stream(),
             is_paused=self.control is not None and self.control.is_paused,
+            is_stopping=self.control is not None and self.control.is_stopping,
         )
 
     async def batch(self, request: "Request") -> "Response":
@@ -255,11 +278,12 @@ class _Page:
     # Programs without a stream, too.
 
     async def jobs(self, request: "Request") -> "Response":
+        query = _query(request)
         return self.render(
             "tables.html",
             title="Jobs",
             buttons=self.actions.of_jobs(self.application.jobs()),
-            tables=job_tables(self.application, _query(request)),
+            tables=(*job_tables(self.application, query), self._done(query)),
             empty="No job has run yet.",
         )
 
@@ -405,6 +429,18 @@ def _environment() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def _is_for_programs(request: "Request") -> bool:
+    return request.url.path.startswith("/api/")
+
+
+def _refused(
+    error: str, status: int, headers: Mapping[str, str] | None = None
+) -> "Response":
+    from starlette.responses import JSONResponse  # noqa: PLC0415  Heavy.
+
+    return JSONResponse({"error": error}, status, headers=headers)
 
 
 def _query(request: "Request") -> Mapping[str, str]:

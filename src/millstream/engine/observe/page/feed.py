@@ -1,11 +1,13 @@
 """Feed: what has changed on a page that is open, since it was last told."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from millstream.engine.base.clock import Clock
 from millstream.engine.observe.application import Application
+from millstream.engine.observe.control import Action
+from millstream.engine.observe.page import history
 from millstream.engine.observe.page.overview import BatchList, batch_lists, overview
 from millstream.engine.observe.page.tables import PAGE_ROWS
 from millstream.engine.observe.progress import Batch, BatchStatus, Picture
@@ -29,6 +31,7 @@ class Feed:
     _texts: dict[str, str] = field(default_factory=dict)
     _levels: dict[str, str] = field(default_factory=dict)
     _tables: dict[str, "_Told"] = field(default_factory=dict)
+    _actions: Sequence[Action] = ()
     _newest_ms: int = -1
     _unfinished: dict[int, Point] = field(default_factory=dict)
     _input_ids: list[int] = field(default_factory=list)
@@ -100,6 +103,10 @@ class Feed:
                 self._tables[each.table.id] = now
                 seen = set() if before is None else set(before.rows)
                 news[each.table.id] = _news_of(each, shown, seen)
+        actions = self.application.actions()
+        if actions != self._actions:
+            self._actions = actions
+            news[history.TABLE.id] = _news_of_actions(actions)
         return news
 
 
@@ -126,6 +133,16 @@ def _news_of(
         "hasFailed": any(map(of.table.has_failed, shown)),
         "new" if of.grows else "rows": [_row(of, each) for each in fresh],
         "most": PAGE_ROWS,
+    }
+
+
+def _news_of_actions(actions: Sequence[Action]) -> Message:
+    rows = map(history.TABLE.row, actions[:PAGE_ROWS])
+    return {
+        "title": history.title(actions),
+        "count": len(actions),
+        "hasFailed": False,
+        "rows": [{"cells": [cell.as_data() for cell in row]} for row in rows],
     }
 
 

@@ -196,6 +196,7 @@ _SCHEMAS: dict[str, Schema] = {
         stackTrace=_object(elems=_list(_TEXT)),
         isDaemon=_FLAG,
     ),
+    "Action": _object(time=_TIME, what=_TEXT, by=_TEXT),
     "Done": _object(done=_TEXT),
     "Error": _object(error=_TEXT),
     "Liveness": _object(live=_FLAG, reasons=_list(_TEXT)),
@@ -250,6 +251,13 @@ _PATHS: tuple[tuple[str, str, str, bool, tuple[str, ...]], ...] = (
         f"{_ONE}/executors/{{executor}}/threads",
         "Where each thread is, of executor driver, while the program runs",
         "Thread",
+        True,
+        (),
+    ),
+    (
+        f"{_ONE}/actions",
+        "What was done from the page and by REST, newest first; not in Spark",
+        "Action",
         True,
         (),
     ),
@@ -335,10 +343,11 @@ _PROBES: tuple[tuple[str, str, str, str, str], ...] = (
 )
 """Beside the interface, not below it: where those who ask look for them."""
 
-_DEEDS: tuple[tuple[str, str, tuple[Schema, ...]], ...] = (
+_DEEDS: tuple[tuple[str, str, str, tuple[Schema, ...]], ...] = (
     (
+        "post",
         f"{_STREAM}/stop",
-        "Stop the stream",
+        "Stop the stream, or make a graceful stop that is under way one at once",
         (
             {
                 "name": "graceful",
@@ -348,9 +357,16 @@ _DEEDS: tuple[tuple[str, str, tuple[Schema, ...]], ...] = (
             },
         ),
     ),
-    (f"{_STREAM}/pause", "Hold batches and receivers back", ()),
-    (f"{_STREAM}/resume", "Let batches and receivers go on", ()),
+    ("post", f"{_STREAM}/pause", "Hold batches and receivers back", ()),
+    ("post", f"{_STREAM}/resume", "Let batches and receivers go on", ()),
     (
+        "delete",
+        f"{_STREAM}/receivers/{{input}}/limit",
+        "Remove a limit that was set here",
+        (),
+    ),
+    (
+        "post",
         f"{_STREAM}/receivers/{{input}}/limit",
         "Limit the records an input takes in",
         (
@@ -363,8 +379,8 @@ _DEEDS: tuple[tuple[str, str, tuple[Schema, ...]], ...] = (
             },
         ),
     ),
-    (f"{_ONE}/jobs/{{job}}/kill", "Kill a job", ()),
-    (f"{_ONE}/stages/{{stage}}/kill", "Kill the job of a stage", ()),
+    ("post", f"{_ONE}/jobs/{{job}}/kill", "Kill a job", ()),
+    ("post", f"{_ONE}/stages/{{stage}}/kill", "Kill the job of a stage", ()),
 )
 """What can be done; a form may send the parameters, too."""
 
@@ -387,7 +403,7 @@ def document() -> Schema:
                 each[0]: {"servers": [{"url": "/"}], "get": _probe(*each)}
                 for each in _PROBES
             },
-            **{each[0]: {"post": _deed(*each)} for each in _DEEDS},
+            **_deeds(),
         },
         "components": {
             "schemas": _SCHEMAS,
@@ -434,13 +450,23 @@ def _operation(
     }
 
 
-def _deed(path: str, summary: str, parameters: tuple[Schema, ...]) -> Schema:
+def _deeds() -> Schema:
+    paths: Schema = {}
+    for method, path, summary, parameters in _DEEDS:
+        told = _deed(method, path, summary, parameters)
+        paths[path] = {**paths.get(path, {}), method: told}
+    return paths
+
+
+def _deed(
+    method: str, path: str, summary: str, parameters: tuple[Schema, ...]
+) -> Schema:
     """Return the description of something that is done."""
     error: Schema = {"$ref": "#/components/schemas/Error"}
     parts = [part[1:-1] for part in path.split("/") if part.startswith("{")]
     return {
         "summary": summary,
-        "operationId": "post"
+        "operationId": method
         + "".join(word.strip("{}").title() for word in path.split("/") if word),
         "security": [{"token": []}],
         "parameters": [

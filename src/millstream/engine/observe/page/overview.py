@@ -202,7 +202,8 @@ def _limit(application: Application, gauges: Mapping[str, float]) -> Tile:
     if adapts:
         why = "back-pressure: as fast as batches are processed"
     elif limits:
-        why = _RATE_MAX
+        is_setting = settings.get(_RATE_MAX) == f"{min(limits):.0f}"
+        why = _RATE_MAX if is_setting else "set on this page"
     else:
         why = "back-pressure is off"
     text = f"{words.count(sum(limits))} records/s" if limits else "no limit"

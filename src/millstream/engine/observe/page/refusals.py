@@ -38,9 +38,11 @@ def whole(
         NotUnderstoodError: It is none, is less than `least`, or has more than 15 digits.
     """
     text = given.get(name)
-    if text is None and otherwise is not None:
-        return otherwise
-    text = text or ""
+    if text is None:
+        if otherwise is not None:
+            return otherwise
+        msg = f"{name} is missing: it is a whole number from {least} on"
+        raise NotUnderstoodError(msg)
     if len(text) > _DIGITS_MAX:
         msg = f"{name} has {_DIGITS_MAX} digits at most, not '{text[:40]}...'"
         raise NotUnderstoodError(msg)

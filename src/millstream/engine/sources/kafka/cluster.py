@@ -13,6 +13,7 @@ from millstream.engine.sources.kafka.clients import (
     admin_library,
     library,
     make_admin,
+    make_consumer,
 )
 from millstream.engine.sources.kafka.offsets import TopicAndPartition
 from millstream.engine.sources.kafka.settings import KafkaSettings
@@ -203,9 +204,16 @@ class Cluster:
         for place, answer in asked.items():
             key = TopicAndPartition(place.topic, place.partition)
             try:
-                found[key] = int(answer.result(timeout_s + 1).offset)
+                offset = int(answer.result(timeout_s + 1).offset)
             except kafka.KafkaException as error:
                 failed[key] = error
+                continue
+            if offset == kafka.OFFSET_INVALID:
+                # What a broker that said nothing in time has as its offset.
+                silent = kafka.KafkaError(kafka.KafkaError._TIMED_OUT)
+                failed[key] = kafka.KafkaException(silent)
+            else:
+                found[key] = offset
         self._client.poll(0)
         return failed
 
@@ -219,15 +227,19 @@ class Cluster:
         places = [kafka.TopicPartition(each.topic, each.partition) for each in of]
         if not places:
             return {}
-        asked = [kafka.ConsumerGroupTopicPartitions(self._settings.group, places)]
+        self._complaints.forget()
+        what = f"tell what group '{self._settings.group}' has committed"
+        consumer = make_consumer(self._settings.for_asking_group(), self._complaints)
         try:
-            (answer,) = self._client.list_consumer_group_offsets(
-                asked, request_timeout=self._settings.timeout_s
-            ).values()
-            told = answer.result(self._settings.timeout_s + 1).topic_partitions
+            told = consumer.committed(places, timeout=self._settings.timeout_s)
         except kafka.KafkaException as error:
-            what = f"tell what group '{self._settings.group}' has committed"
+            consumer.poll(0)  # Else it wouldn't complain.
             raise self._unreachable(what, error) from None
+        finally:
+            consumer.close()
+        for each in told:
+            if each.error is not None:
+                raise self._unreachable(what, kafka.KafkaException(each.error))
         return {
             TopicAndPartition(each.topic, each.partition): int(each.offset)
             for each in told

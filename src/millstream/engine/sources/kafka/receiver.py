@@ -101,6 +101,8 @@ class KafkaReceiver(ReliableReceiver[Raw], TellsLag):
         ends = cluster.latest(chosen.present)
         known = cluster.committed(chosen.present)
         new = [each for each in chosen.present if each not in known]
+        if new and self._settings.reset == "none":
+            return Lag(None)  # It begins nowhere: the receiver's own error says so.
         begins = cluster.earliest(new) if self._settings.reset == "earliest" else ends
         return Lag(
             sum(

@@ -103,6 +103,20 @@ class KafkaSettings:
             "isolation.level": self.isolation,
         }
 
+    def for_asking_group(self) -> dict[str, Any]:
+        """Return the configuration of a consumer that asks what the group has committed.
+
+        It never subscribes, so it isn't a member. The client that plans doesn't ask:
+        librdkafka aborts the whole process when a group's answer to that one comes late.
+        """
+        return {
+            **self.for_driver(),
+            "group.id": str(self.group),
+            "enable.auto.commit": "false",
+            # Offsets of transactions that are still open aren't waited for.
+            "isolation.level": "read_uncommitted",
+        }
+
     def for_driver(self) -> dict[str, Any]:
         """Return the configuration of the client that plans."""
         return {
