@@ -275,7 +275,7 @@ class JobScheduler:
 
         with self.changed:
             is_done = self.changed.wait_for(
-                lambda: self._is_hurried or not self.tracker.has_unallocated_blocks(),
+                lambda: not self._waits or not self.tracker.has_unallocated_blocks(),
                 left(),
             )
         if not is_done:
@@ -283,7 +283,7 @@ class JobScheduler:
         last_ms = self._timer.stop(interrupt=False)
         with self.changed:
             is_done = self.changed.wait_for(
-                lambda: self._is_hurried or self._is_processed(last_ms), left()
+                lambda: not self._waits or self._is_processed(last_ms), left()
             )
         if self._is_hurried:
             _log.warning("graceful stop: told to wait no longer last_batch=%d", last_ms)
@@ -486,6 +486,11 @@ class JobScheduler:
         finally:
             self._properties.install({})
         self._on_completed(job_set, output_id, job, error)
+
+    @property
+    def _waits(self) -> bool:
+        """Whether a graceful stop waits for what is still to be done."""
+        return not self._is_hurried and not self._is_taken_over
 
     @property
     def _begins(self) -> bool:

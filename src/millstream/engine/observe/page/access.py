@@ -11,10 +11,10 @@ import logging
 import re
 import secrets
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from millstream.engine.base.errors import IllegalArgumentError
 from millstream.engine.base.seldom import Seldom
@@ -24,12 +24,13 @@ SIGN_IN = "/login/"
 KEY = "spark.millstream.ui.token"
 VARIABLE = "MILLSTREAM_UI_TOKEN"
 
-_LOOPBACKS = ("127.0.0.1", "localhost", "::1")
+LOOPBACKS = ("127.0.0.1", "localhost", "::1")
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104
 _READING = ("GET", "HEAD")
 # What machines ask for that aren't to act, and what a page to sign in on needs.
 _OPEN = re.compile(r"/(metrics|healthz|readyz|login/|static/[^/]+)")
 _TOKEN = re.compile(r"[!-~]{16,}")
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[\w.-]+)(:\d{1,5})?", re.ASCII)
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +46,10 @@ def make_token(given: str | None) -> str | None:
     if given == AUTO:
         return secrets.token_urlsafe(24)
     if not _TOKEN.fullmatch(given):
-        msg = f"{KEY} should be at least 16 letters, digits or signs without blanks"
+        msg = (
+            f"the page's token ({KEY}, --ui-token or {VARIABLE}) should be at least 16 "
+            "letters, digits or signs without blanks"
+        )
         hint = (
             "such as `openssl rand -hex 16` gives; `auto` makes one, and prints the "
             "page's address with it"
@@ -89,11 +93,11 @@ class Access:
     @property
     def is_open_to_others(self) -> bool:
         """Whether who reaches this machine from another one can read the page."""
-        return self._token is None and self._host not in _LOOPBACKS
+        return self._token is None and self._host not in LOOPBACKS
 
     @property
     def _reads_freely(self) -> bool:
-        return self._token is None or self._host in _LOOPBACKS
+        return self._token is None or self._host in LOOPBACKS
 
     def refusal(
         self, method: str, path: str, headers: Mapping[str, str]
@@ -137,11 +141,10 @@ class Access:
         return None
 
     def _is_own_name(self, host: str) -> bool:
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-        except ValueError:
+        name = name_of(host)
+        if name is None:
             return False
-        if name in _LOOPBACKS or name == self._host.lower():
+        if name in LOOPBACKS or name == self._host.lower():
             return True
         if self._host not in _EVERYWHERE:
             return False
@@ -193,12 +196,49 @@ def _are_same(given: str, known: str) -> bool:
     return hmac.compare_digest(given.encode(), known.encode())
 
 
+def name_of(host: str) -> str | None:
+    """Return the name or address in a Host header; None if it has none.
+
+    >>> name_of("LOCALHOST:4040"), name_of("[::1]:4040"), name_of("localhost:x")
+    ('localhost', '::1', None)
+    """
+    found = _HOST.fullmatch(host.lower())
+    return None if found is None else found[1].strip("[]")
+
+
 def _is_address(name: str) -> bool:
     try:
         ipaddress.ip_address(name)
     except ValueError:
         return False
     return True
+
+
+class KnownNames:
+    """Refuses requests for other names than the page's own, before all else."""
+
+    def __init__(self, app: Any, names: Collection[str]) -> None:
+        """Let those through to `app` that ask for one of `names`; `*` is all there are."""
+        self._app = app
+        self._names = names
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer a request, or have it answered."""
+        from starlette.datastructures import Headers  # noqa: PLC0415  Heavy.
+        from starlette.responses import JSONResponse  # noqa: PLC0415
+
+        if scope["type"] != "http" or "*" in self._names:
+            await self._app(scope, receive, send)
+            return
+        host = Headers(scope=scope).get("host", "")
+        if name_of(host) in self._names:
+            await self._app(scope, receive, send)
+            return
+        error = (
+            f"this page has no such name: '{host:.100}'. Ask for "
+            f"{' or '.join(self._names)}; for other names, set spark.millstream.ui.host"
+        )
+        await JSONResponse({"error": error}, 400)(scope, receive, send)
 
 
 class Guard:

@@ -451,14 +451,21 @@ async def _form(request: "Request") -> dict[str, str]:
     """Return what a form has sent.
 
     Raises:
-        NotUnderstoodError: It is larger than any of the page's forms, or no form.
+        NotUnderstoodError: It is larger than any of the page's forms, no form, or ends
+            before its end.
     """
+    from starlette.requests import ClientDisconnect  # noqa: PLC0415  Heavy.
+
     data = b""
-    async for part in request.stream():
-        data += part
-        if len(data) > _FORM_BYTES_MAX:
-            msg = f"a form has {_FORM_BYTES_MAX} bytes at most"
-            raise NotUnderstoodError(msg)
+    try:
+        async for part in request.stream():
+            data += part
+            if len(data) > _FORM_BYTES_MAX:
+                msg = f"a form has {_FORM_BYTES_MAX} bytes at most"
+                raise NotUnderstoodError(msg)
+    except ClientDisconnect as error:
+        msg = "the form wasn't sent to its end"
+        raise NotUnderstoodError(msg) from error
     kind = request.headers.get("content-type", _FORM).partition(";")[0].strip().lower()
     if data and kind != _FORM:
         msg = f"what is sent should be of the type {_FORM}, not '{kind:.60}'"

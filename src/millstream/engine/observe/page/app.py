@@ -18,7 +18,12 @@ from millstream.engine.observe import health, prometheus
 from millstream.engine.observe.application import Application
 from millstream.engine.observe.control import Control
 from millstream.engine.observe.page import api
-from millstream.engine.observe.page.access import Access, Guard
+from millstream.engine.observe.page.access import (
+    LOOPBACKS,
+    Access,
+    Guard,
+    KnownNames,
+)
 from millstream.engine.observe.page.actions import Actions
 from millstream.engine.observe.page.batches import batch_page
 from millstream.engine.observe.page.drawing import draw, steps_of
@@ -72,7 +77,7 @@ def make_app(
     *,
     clock: Clock | None = None,
     stopping: asyncio.Event | None = None,
-    allowed_hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]"),
+    allowed_hosts: tuple[str, ...] = LOOPBACKS,
     control: Control | None = None,
     access: Access | None = None,
 ) -> "Starlette":
@@ -84,7 +89,6 @@ def make_app(
     """
     from starlette.applications import Starlette  # noqa: PLC0415  Heavy.
     from starlette.middleware import Middleware  # noqa: PLC0415
-    from starlette.middleware.trustedhost import TrustedHostMiddleware  # noqa: PLC0415
 
     access = access or Access()
     page = _Page(
@@ -94,7 +98,7 @@ def make_app(
         control,
         access,
     )
-    hosts = Middleware(TrustedHostMiddleware, allowed_hosts=[*allowed_hosts])
+    hosts = Middleware(KnownNames, names=allowed_hosts)
     headers = Middleware(_Headers, has_forms=access.is_writable)
     return Starlette(
         routes=page.routes(),

@@ -15,7 +15,7 @@ from millstream.engine.base.clock import monotonic_s
 from millstream.engine.base.errors import SparkError
 from millstream.engine.observe.application import Application
 from millstream.engine.observe.control import Control
-from millstream.engine.observe.page.access import Access
+from millstream.engine.observe.page.access import LOOPBACKS, Access
 
 if TYPE_CHECKING:
     import asyncio
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.1"
-_LOOPBACKS = (LOOPBACK, "localhost", "::1")
 _PORT_MAX = 65_535
 _WAITING_MAX = 64
 _STOP_S = 3.0
@@ -104,7 +103,7 @@ class PageServer:
             )
 
     def _listen(self) -> socket.socket:
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        family = self._family()
         tries = 1 if self._port == 0 else self._retries_max + 1
         last = min(self._port + tries - 1, _PORT_MAX)
         if self._port > last:
@@ -122,7 +121,9 @@ class PageServer:
                 if error.errno != errno.EADDRINUSE:
                     msg = f"the page can't listen on {self._host}:{port}: {error}"
                     raise SparkError(
-                        msg, hint="set spark.ui.port, or spark.ui.enabled=false"
+                        msg,
+                        hint="set spark.ui.port, or spark.millstream.ui.host to an "
+                        "address of this machine",
                     ) from error
             else:
                 listener.setblocking(False)
@@ -133,6 +134,24 @@ class PageServer:
             hint="set spark.ui.port (0: any free one), spark.port.maxRetries, or "
             "spark.ui.enabled=false",
         )
+
+    def _family(self) -> socket.AddressFamily:
+        """Return which kind of address the host is, or has; the older if it has both."""
+        try:
+            if not self._host.strip():
+                msg = "it is empty"  # Which the operating system takes for all there are.
+                raise ValueError(msg)
+            found = socket.getaddrinfo(self._host, None, type=socket.SOCK_STREAM)
+        # A ValueError, too: what can't even be asked for.
+        except (OSError, ValueError) as error:
+            msg = f"the page can't listen on the host '{self._host:.100}': {error}"
+            raise SparkError(
+                msg,
+                hint="set spark.millstream.ui.host to an address of this machine, such as "
+                "127.0.0.1 or ::1, without a port or brackets",
+            ) from error
+        families = {family for family, *_ in found}
+        return socket.AF_INET if socket.AF_INET in families else socket.AF_INET6
 
     def _run(self) -> None:
         listener = self._listener
@@ -159,8 +178,7 @@ class PageServer:
         from millstream.engine.observe.page.app import make_app  # noqa: PLC0415
 
         stopping = asyncio.Event()
-        is_local = self._host in _LOOPBACKS
-        allowed = (LOOPBACK, "localhost", "[::1]") if is_local else ("*",)
+        allowed = LOOPBACKS if self._host in LOOPBACKS else ("*",)
         config = uvicorn.Config(
             make_app(
                 self._application,
@@ -172,7 +190,8 @@ class PageServer:
             # Who acts is noted: a header that anybody can send mustn't say who that is.
             proxy_headers=False,
             log_config=None,
-            log_level="warning",
+            # What strangers send that is no HTTP is nothing to tell the program's user.
+            log_level="error",
             access_log=False,
             lifespan="off",
             http="h11",
