@@ -136,6 +136,14 @@ def test_the_pages_token_goes_by_the_environment(tmp_path: Path) -> None:
     assert done.stdout == "a-token False\n"
 
 
+def test_an_empty_token_is_refused(tmp_path: Path) -> None:
+    """As of a variable that isn't set: the page would be read-only without a word."""
+    done = run("run", "--ui-token", "", program(tmp_path, "print('ran')\n"))
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Invalid value for --ui-token: it is empty" in done.stderr
+
+
 def test_progress_is_shown_where_it_is_asked_for(tmp_path: Path) -> None:
     """Of what takes long; the exit code is still the program's."""
     path = program(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from millstream.streaming.receiver import Receiver
 from millstream.testing import StreamHarness
 
 pytest.importorskip("playwright", reason="playwright isn't installed")
@@ -52,8 +53,18 @@ def looking(browser: Any, **options: Any) -> Iterator[tuple[Any, list[str]]]:
         context.close()
 
 
+class Quiet(Receiver[str]):
+    """Receives nothing."""
+
+    def onStart(self) -> None:
+        """Begin."""
+
+    def onStop(self) -> None:
+        """End."""
+
+
 @contextmanager
-def running() -> Iterator[tuple[StreamHarness, str]]:
+def running(*, has_receiver: bool = False) -> Iterator[tuple[StreamHarness, str]]:
     """Run a stream whose page takes actions; time passes by itself."""
     conf = {
         "spark.ui.enabled": "true",
@@ -63,6 +74,8 @@ def running() -> Iterator[tuple[StreamHarness, str]]:
     ended = threading.Event()
     with StreamHarness(conf=conf) as h:
         h.collect(h.stream([["a"], ["b"]]))
+        if has_receiver:
+            h.collect(h.ssc.receiverStream(Quiet()))
         h.run(2)
 
         def tick() -> None:
@@ -98,6 +111,58 @@ def test_a_stream_is_stopped_by_clicks(browser: Any, scripts: bool) -> None:
         assert h.ssc.awaitTerminationOrTimeout(LIMIT_S)
         assert page.url == f"{url}/streaming/"
         assert complaints == []
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_a_limit_is_set_and_removed_by_clicks_and_both_are_listed(
+    browser: Any, scripts: bool
+) -> None:
+    """The button to remove it is there as long as it is."""
+    with (
+        running(has_receiver=True) as (h, url),
+        looking(browser, java_script_enabled=scripts) as (page, complaints),
+    ):
+        page.goto(f"{url}/login/?token={TOKEN}")
+        page.goto(f"{url}/streaming/")
+        assert not page.is_visible("#actions")
+        assert page.query_selector("text=Remove the limit") is None
+        page.click("text=Limit Pluggable stream [1]…")
+        page.fill("input[name=rate]", "50")
+        page.click("button:has-text('Limit')")
+        page.wait_for_selector("#actions:has-text('limit input 1 to 50 records/s')")
+        assert h.ssc.metrics()["millstream.receiver.1.rateLimit"] == 50
+        page.click("text=Remove the limit of Pluggable stream [1]…")
+        assert page.inner_text("h1") == "Remove the limit of input 1?"
+        page.click("button:has-text('Remove the limit')")
+        page.wait_for_selector("#actions:has-text('remove the limit of input 1')")
+
+        assert h.ssc.metrics()["millstream.receiver.1.rateLimit"] == -1
+        assert page.query_selector("text=Remove the limit of Pluggable") is None
+        rows = page.query_selector_all("#actions tbody tr")
+        assert [
+            each.query_selector("td:nth-child(2)").inner_text() for each in rows
+        ] == [
+            "remove the limit of input 1",
+            "limit input 1 to 50 records/s",
+        ]
+        assert complaints == []
+
+
+def test_what_somebody_else_does_comes_while_one_looks(browser: Any) -> None:
+    """On the page of the stream, and on that of the jobs."""
+    with running() as (h, url):
+        for where in ("streaming", "jobs"):
+            with looking(browser) as (page, complaints):
+                page.goto(f"{url}/{where}/")
+                page.wait_for_selector("#connection:has-text('live')")
+                by = f"192.0.2.{len(where)}"
+                h.sc._observers._control.pause_batches(by=by)
+                page.wait_for_selector(f"#actions:has-text('{by}')")
+                h.sc._observers._control.resume_batches(by=by)
+                page.wait_for_selector("#actions:has-text('resume batches')")
+
+                assert page.inner_text("#actions tr:nth-child(1) td:last-child") == by
+                assert complaints == []
 
 
 def test_batches_are_paused_with_the_keyboard_alone(browser: Any) -> None:

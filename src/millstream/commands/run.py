@@ -96,7 +96,9 @@ def command(
     give_conf(conf)
     if ui_token is not None:
         if not ui_token:
-            msg = "it is empty; auto makes a token, and without the option there is none"
+            msg = (
+                "it is empty; auto makes a token, and without the option there is none"
+            )
             raise click.BadParameter(msg, param_hint="--ui-token")
         # Inherited, and in no list of processes, by whatever this becomes.
         os.environ["MILLSTREAM_UI_TOKEN"] = ui_token

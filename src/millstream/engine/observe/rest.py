@@ -4,7 +4,7 @@ The paths and fields are those of Spark's `/api/v1/applications`; what isn't kno
 left out, as there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -88,7 +88,12 @@ def batches(picture: Picture, statuses: tuple[str, ...] = ()) -> list[Answer]:
     Raises:
         ValueError: There is no such status.
     """
-    wanted = {BatchStatus(each.upper()) for each in statuses} or set(BatchStatus)
+    known = [each.value for each in BatchStatus]
+    asked = {each.upper() for each in statuses}
+    if not asked <= set(known):
+        msg = f"status is one of {', '.join(known)}, not {_quoted(asked - set(known))}"
+        raise ValueError(msg)
+    wanted = set(map(BatchStatus, asked or known))
     return [
         batch(each, picture.batch_ms)
         for each in picture.batches
@@ -238,6 +243,10 @@ def thread(dump: ThreadDump) -> Answer:
 def action(taken: Action) -> Answer:
     """Return what was done, when and by whom; Spark has no such answer."""
     return {"time": spark_time(taken.time_ms), "what": taken.what, "by": taken.by}
+
+
+def _quoted(words: Iterable[str]) -> str:
+    return ", ".join(f"'{each:.40}'" for each in sorted(words))
 
 
 def _known(answer: Answer) -> Answer:

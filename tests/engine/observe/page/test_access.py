@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from millstream.engine.base.errors import IllegalArgumentError
-from millstream.engine.observe.page.access import Access, make_token
+from millstream.engine.observe.page.access import KEY, Access, make_token
 
 TOKEN = "a-token-for-tests"
 HERE = {"host": "127.0.0.1:4040"}
@@ -191,6 +191,8 @@ def test_tokens_that_could_be_guessed_are_refused() -> None:
         with pytest.raises(IllegalArgumentError, match="at least 16") as raised:
             make_token(given)
         assert given not in str(raised.value)
+        for name in (KEY, "--ui-token", "MILLSTREAM_UI_TOKEN"):
+            assert name in str(raised.value)
 
     assert make_token(TOKEN) == TOKEN
     assert make_token(None) is None

@@ -200,6 +200,20 @@ def test_a_name_that_points_here_from_elsewhere_is_refused() -> None:
     answer = ask(busy(), "/jobs/", headers={"host": "evil.example:4040"})
 
     assert answer.status_code == 400
+    assert "no such name: 'evil.example:4040'" in answer.json()["error"]
+    assert "spark.millstream.ui.host" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "LOCALHOST:1", "[::1]:4040", "[::1]"])
+def test_this_machines_names_are_known(host: str) -> None:
+    """In either version of the protocol, with and without a port."""
+    assert ask(busy(), "/jobs/", headers={"host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["", "::1", "[::1", "localhost:x", "a@localhost"])
+def test_what_is_no_name_is_refused(host: str) -> None:
+    """Whatever is in it."""
+    assert ask(busy(), "/jobs/", headers={"host": host}).status_code == 400
 
 
 def test_the_address_alone_leads_to_what_there_is() -> None:
@@ -500,8 +514,13 @@ def test_without_a_stream_its_paths_are_404() -> None:
 
 @pytest.mark.parametrize("path", ["jobs", "stages", "streaming/batches"])
 def test_a_status_that_there_isnt_is_400(path: str) -> None:
-    """As in Spark."""
-    assert ask(busy(), f"{API}/{path}?status=odd").status_code == 400
+    """As in Spark; the answer says which there are."""
+    answer = ask(busy(), f"{API}/{path}?status=odd")
+
+    assert answer.status_code == 400
+    assert re.fullmatch(
+        r"status is one of \w+, .*, not '?ODD'?", answer.json()["error"]
+    )
 
 
 def test_answers_are_chosen_by_status() -> None:
@@ -539,6 +558,8 @@ def test_an_operation_names_the_jobs_it_ran() -> None:
 
 # Probes.
 
+FROM_ONE_ON = "is a whole number from 1 on"
+
 
 @pytest.mark.parametrize(
     ("address", "status", "answer"),
@@ -569,9 +590,10 @@ def test_an_operation_names_the_jobs_it_ran() -> None:
                 ],
             },
         ),
-        ("/readyz?behind=x", 400, {"error": "a limit is a whole number above 0"}),
-        ("/readyz?behind=0", 400, {"error": "a limit is a whole number above 0"}),
-        ("/healthz?busy=-1", 400, {"error": "a limit is a whole number above 0"}),
+        ("/readyz?behind=x", 400, {"error": f"behind {FROM_ONE_ON}, not 'x'"}),
+        ("/readyz?behind=0", 400, {"error": f"behind {FROM_ONE_ON}, not '0'"}),
+        ("/healthz?busy=-1", 400, {"error": f"busy {FROM_ONE_ON}, not '-1'"}),
+        ("/healthz?busy=", 400, {"error": f"busy {FROM_ONE_ON}, not ''"}),
     ],
 )
 def test_probes_are_answered_by_status_and_reason(

@@ -59,6 +59,15 @@ def taken(count: int) -> Iterator[int]:
                 each.close()
 
 
+def _has_loopback_6() -> bool:
+    try:
+        with closing(socket.socket(socket.AF_INET6)) as one:
+            one.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
 def get(url: str | None, path: str = "/jobs/") -> httpx.Response:
     """Return what the page answers."""
     assert url is not None
@@ -111,6 +120,66 @@ def test_an_address_that_isnt_this_machines_is_told() -> None:
     with pytest.raises(SparkError, match=r"can't listen on 192\.0\.2\.1"):
         server.start()
     server.stop()
+
+
+@pytest.mark.parametrize(
+    "host", ["", " ", "[::1]", "127.0.0.1:80", "::zz", "a..b", "é..b", "\0", "a" * 300]
+)
+def test_a_host_that_is_none_is_told(host: str) -> None:
+    """An empty one would be every address; the setting is named, and what goes there."""
+    server = PageServer(FakeApplication(), host=host, port=0)
+    with pytest.raises(SparkError, match="can't listen on the host '") as raised:
+        server.start()
+    server.stop()
+
+    assert "by spark.millstream.ui.host" in str(raised.value.hint)
+    assert server.url is None
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not _has_loopback_6(), reason="this machine has no ::1")
+def test_the_page_answers_on_loopback_of_the_newer_protocol() -> None:
+    """Reading, and acting from its own origin."""
+    control, token = FakeControl(), "a-token-for-tests"
+    with serving(FakeApplication(), host="::1", control=control, token=token) as page:
+        read = get(page.url)
+        assert page.url is not None
+        done = httpx.delete(
+            f"{page.url}/api/v1/applications/local-1/streaming/receivers/0/limit",
+            headers={"authorization": f"Bearer {token}", "origin": page.url},
+        )
+
+    assert page.url is None
+    assert read.status_code == 200
+    assert done.status_code == 202
+    assert control.done == ["unlimit 0 by ::1"]
+
+
+@pytest.mark.slow
+def test_who_hangs_up_or_speaks_no_http_troubles_nobody(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Half a form does nothing; the program's log has no word of any of it."""
+    control, token = FakeControl(), "a-token-for-tests"
+    head = (
+        "POST /api/v1/applications/local-1/streaming/stop HTTP/1.1\r\n"
+        f"Host: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n"
+        "Content-Length: 50\r\n\r\ngraceful=f"
+    )
+    with serving(FakeApplication(), control=control, token=token) as page:
+        assert page.url is not None
+        address = ("127.0.0.1", int(page.url.rpartition(":")[2]))
+        for sent in (head.encode(), b"\x00\x01\r\n\r\n", b"GET\r\n\r\n"):
+            with closing(socket.create_connection(address, 20)) as connection:
+                connection.sendall(sent)
+                connection.shutdown(socket.SHUT_WR)
+                while connection.recv(4096):
+                    pass
+        assert get(page.url).status_code == 200
+
+    assert control.done == []
+    assert [each for each in caplog.records if each.levelname == "ERROR"] == []
+    assert "Invalid HTTP" not in caplog.text
 
 
 def test_stopping_frees_the_port_and_ends_the_thread() -> None:

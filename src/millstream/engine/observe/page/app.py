@@ -36,6 +36,7 @@ from millstream.engine.observe.page.jobs import (
     summaries,
 )
 from millstream.engine.observe.page.overview import overview, tables
+from millstream.engine.observe.page.refusals import NotUnderstoodError, whole
 from millstream.engine.observe.page.stages import stage_page
 from millstream.engine.observe.page.tables import Shown
 
@@ -181,15 +182,17 @@ class _Page:
         return Response(text, headers={"content-type": prometheus.CONTENT_TYPE})
 
     async def healthz(self, request: "Request") -> "Response":
-        limit = _limit(request, "busy", health.BUSY_S_MAX)
-        if limit is None:
-            return _health("live", None)
+        try:
+            limit = _limit(request, "busy", health.BUSY_S_MAX)
+        except NotUnderstoodError as error:
+            return _health("error", error)
         return _health("live", health.liveness(self.application, busy_s_max=limit))
 
     async def readyz(self, request: "Request") -> "Response":
-        limit = _limit(request, "behind", health.INTERVALS_MAX)
-        if limit is None:
-            return _health("ready", None)
+        try:
+            limit = _limit(request, "behind", health.INTERVALS_MAX)
+        except NotUnderstoodError as error:
+            return _health("error", error)
         now_ms = self.clock.now_ms()
         return _health(
             "ready",
@@ -451,20 +454,18 @@ def _query(request: "Request") -> Mapping[str, str]:
     return dict(request.query_params)
 
 
-def _limit(request: "Request", name: str, default: int) -> int | None:
-    """Return the limit that a probe asks with; None if it is no number above 0."""
-    number = _number(request.query_params.get(name, str(default)))
-    return None if number is None or number <= 0 else number
+def _limit(request: "Request", name: str, default: int) -> int:
+    """Return the limit that a probe asks with."""
+    return whole(request.query_params, name, least=1, otherwise=default)
 
 
-def _health(what: str, found: health.Health | None) -> "Response":
-    """Return a probe's answer; None is a question that can't be understood."""
+def _health(what: str, found: health.Health | NotUnderstoodError) -> "Response":
+    """Return a probe's answer; an error is of a question that can't be understood."""
     from starlette.responses import JSONResponse  # noqa: PLC0415  Heavy.
 
     never_kept = {"cache-control": "no-store"}
-    if found is None:
-        error = "a limit is a whole number above 0"
-        return JSONResponse({"error": error}, 400, headers=never_kept)
+    if isinstance(found, NotUnderstoodError):
+        return JSONResponse({what: str(found)}, 400, headers=never_kept)
     return JSONResponse(
         {what: found.is_good, "reasons": [*found.reasons]},
         200 if found.is_good else 503,

@@ -137,19 +137,19 @@ class PageServer:
 
     def _family(self) -> socket.AddressFamily:
         """Return which kind of address the host is, or has; the older if it has both."""
+        hint = (
+            "give an address of this machine, such as 127.0.0.1 or ::1, without a port or "
+            "brackets, by spark.millstream.ui.host or `millstream ui --host`"
+        )
+        cannot = f"the page can't listen on the host '{self._host:.100}'"
+        if not self._host.strip():  # The operating system takes it for all there are.
+            raise SparkError(cannot, hint=hint)
         try:
-            if not self._host.strip():
-                msg = "it is empty"  # Which the operating system takes for all there are.
-                raise ValueError(msg)
             found = socket.getaddrinfo(self._host, None, type=socket.SOCK_STREAM)
         # A ValueError, too: what can't even be asked for.
         except (OSError, ValueError) as error:
-            msg = f"the page can't listen on the host '{self._host:.100}': {error}"
-            raise SparkError(
-                msg,
-                hint="set spark.millstream.ui.host to an address of this machine, such as "
-                "127.0.0.1 or ::1, without a port or brackets",
-            ) from error
+            msg = f"{cannot}: {error}"
+            raise SparkError(msg, hint=hint) from error
         families = {family for family, *_ in found}
         return socket.AF_INET if socket.AF_INET in families else socket.AF_INET6
 
