@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from millstream.engine.base.clock import Clock
 
-_LOOK_MS = 1000
+_LOOK_MS = 2000
 """How often who waits looks whether the rate has changed."""
 
 
