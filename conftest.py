@@ -54,12 +54,16 @@ def _temporary_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 # Many tests of what few changes touch: in `make test` alone.
 _LATER = {
     "commands",
+    "deploy",
+    "parity",
     "sql",
     "sail",
     "tables",
     "golden",
     "page",
     "observe",
+    "test_documents.py",
+    "test_examples.py",
     "test_troubleshooting_page.py",
 }
 
